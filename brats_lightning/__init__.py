@@ -1,0 +1,1 @@
+"""Brain-tumour segmentation on BraTS with PyTorch Lightning and MONAI."""

@@ -1,0 +1,86 @@
+"""`brats`: the table of commands. Each command's code is imported when it is called, not before."""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module, metadata
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A row of the table.
+
+    Args:
+        summary: One line of help.
+        target: `module:function` of the package.
+        takes_arguments: The function parses its arguments itself; otherwise its parameters are the options.
+    """
+
+    summary: str
+    target: str
+    takes_arguments: bool = False
+
+
+COMMANDS = {
+    "phantom": Command("write seeded synthetic cases as a BraTS 2021 folder", "data.phantom:phantom"),
+    "check": Command("list everything that is wrong with a folder of cases", "data.check:check"),
+    "cache": Command("preprocess the cases of a configuration ahead of training", "experiment:cache", True),
+    "fit": Command("train a network, or go on training it", "experiment:fit", True),
+    "validate": Command("score a run's best checkpoint on its validation cases", "experiment:validate", True),
+    "test": Command("score a run's best checkpoint on its test cases", "experiment:test", True),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; what the user can put right ends in one sentence on stderr and exit code 1."""
+    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in {"-h", "--help", "help"}:
+        print(overview())
+    elif name == "--version":
+        print(metadata.version("brats-lightning"))
+    elif name in COMMANDS:
+        _run(name, rest)
+    else:
+        _fail(f"unknown command {name!r}: expected one of {', '.join(COMMANDS)}")
+
+
+def overview() -> str:
+    """Every command in one screen."""
+    rows = "\n".join(f"  {name:<10}{command.summary}" for name, command in COMMANDS.items())
+    return (
+        "brats: brain-tumour segmentation, from a folder of BraTS cases to numbers one can trust\n\n"
+        f"{rows}\n\n"
+        "`brats COMMAND --help` tells a command's options.\n"
+        "From nothing to a result: brats fit --config configs/unet3d.yaml --data.root DIR"
+    )
+
+
+def _run(name: str, arguments: list[str]) -> None:
+    from brats_lightning.errors import BratsError
+
+    command = COMMANDS[name]
+    module, attribute = command.target.split(":")
+    function = getattr(import_module(f"brats_lightning.{module}"), attribute)
+    try:
+        if command.takes_arguments:
+            function(arguments)
+        else:
+            _call(function, name, arguments)
+    except BratsError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("stopped", code=130)
+
+
+def _call(function: Callable[..., None], name: str, arguments: list[str]) -> None:
+    """Call a function with its parameters from the command line; its docstring is the help."""
+    from jsonargparse import ArgumentError, auto_cli
+
+    try:
+        auto_cli(function, args=arguments, prog=f"brats {name}", exit_on_error=False)
+    except ArgumentError as error:
+        _fail(" ".join(str(error).split()))
+
+
+def _fail(sentence: str, *, code: int = 1) -> None:
+    print(f"brats: {sentence}", file=sys.stderr)
+    raise SystemExit(code)

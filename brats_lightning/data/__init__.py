@@ -1,0 +1,1 @@
+"""What goes in: cases, splits, preprocessing, augmentation, the cache and the data module."""

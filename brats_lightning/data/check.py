@@ -1,0 +1,141 @@
+"""`brats check`: read every case of a folder and list all that is wrong, and what is odd but harmless."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from brats_lightning.data.case import Case
+from brats_lightning.data.cases import find_cases
+from brats_lightning.data.reading import read_case
+from brats_lightning.errors import BratsError, DatasetError, Problem
+from brats_lightning.labels import MODALITIES, Modality
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What reading a folder gave.
+
+    Args:
+        cases: All that were found by name, sorted by id.
+        problems: Everything wrong, sorted by case.
+        notes: Harmless oddities of each usable case.
+    """
+
+    cases: tuple[Case, ...]
+    problems: tuple[Problem, ...]
+    notes: dict[str, tuple[str, ...]]
+
+
+def check(
+    root: Path,
+    *,
+    modalities: tuple[Modality, ...] = MODALITIES,
+    edition: str | None = None,
+    workers: int | None = None,
+) -> None:
+    """List everything that is wrong with the cases of a folder; exit code 1 if anything is.
+
+    Args:
+        root: Folder of BraTS cases, any editions.
+        modalities: Those that every case must have.
+        edition: Edition whose label values hold for all cases, where names do not tell.
+        workers: Processes that read; null takes the cores this process may use.
+    """
+    checked = check_cases(root, modalities=modalities, edition=edition, workers=workers)
+    console = Console()
+    print_checked(checked, console)
+    if checked.problems:
+        cases = len({problem.case for problem in checked.problems})
+        raise BratsError(f"{len(checked.problems)} problems in {cases} cases of {root}")
+
+
+def check_cases(
+    root: Path,
+    *,
+    modalities: tuple[Modality, ...] = MODALITIES,
+    edition: str | None = None,
+    workers: int | None = None,
+) -> Checked:
+    """Find and read every case.
+
+    Args:
+        root: Folder of cases.
+        modalities: Those that every case must have.
+        edition: Whose label values hold, None to recognise them.
+        workers: Processes, None for all cores at hand.
+
+    Raises:
+        BratsError: The folder is not there or holds no case at all.
+    """
+    found = find_cases(root, modalities=modalities, edition=edition)
+    problems = list(found.problems)
+    notes: dict[str, tuple[str, ...]] = {}
+    for case, result in _read_all(found.cases, modalities, workers or len(os.sched_getaffinity(0))):
+        if isinstance(result, DatasetError):
+            problems += result.problems
+        else:
+            notes[case.id] = result
+    return Checked(found.cases, tuple(sorted(problems, key=lambda problem: (problem.case, problem.file))), notes)
+
+
+def _read_all(
+    cases: Iterable[Case], modalities: tuple[Modality, ...], workers: int
+) -> Iterator[tuple[Case, tuple[str, ...] | DatasetError]]:
+    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+        waiting: dict[Future[tuple[str, ...] | DatasetError], Case] = {
+            pool.submit(_read, case, modalities): case for case in cases
+        }
+        for future in track(as_completed(waiting), total=len(waiting), description="Reading cases", transient=True):
+            yield waiting[future], future.result()
+
+
+def _read(case: Case, modalities: tuple[Modality, ...]) -> tuple[str, ...] | DatasetError:
+    try:
+        return read_case(case, modalities=modalities).notes
+    except DatasetError as error:
+        return error
+
+
+def print_checked(checked: Checked, console: Console) -> None:
+    """Print what there is, what is odd and what is wrong."""
+    editions = Counter((case.edition, case.label is not None) for case in checked.cases)
+    table = Table(title="Cases", title_justify="left")
+    for column in ("edition", "labelled", "unlabelled"):
+        table.add_column(column, justify="left" if column == "edition" else "right")
+    for edition in sorted({edition for edition, _ in editions}):
+        table.add_row(f"BraTS {edition}", str(editions[edition, True]), str(editions[edition, False]))
+    console.print(table)
+    if odd := {case: grouped for case, notes in sorted(checked.notes.items()) if (grouped := _grouped(notes))}:
+        table = Table("case", "read rightly, but odd", title="Harmless oddities", title_justify="left")
+        for case, note in odd.items():
+            table.add_row(case, note)
+        console.print(table)
+    if checked.problems:
+        table = Table("case", "file", "what", "cure", title="Problems", title_justify="left")
+        for problem in checked.problems:
+            table.add_row(problem.case, problem.file, problem.what, problem.cure)
+        console.print(table)
+    else:
+        console.print(f"No problems in {len(checked.cases)} cases.")
+
+
+def _grouped(notes: Iterable[str]) -> str:
+    """Notes of a case, those that several files share told once with the number of files."""
+    files: dict[str, list[str]] = {}
+    for note in notes:
+        match = re.match(r"^(\S+\.(?:nii|nii\.gz|mha)(?: channel \d)?): (.*)$", note, re.IGNORECASE)
+        files.setdefault(match[2] if match else note, []).append(match[1] if match else "")
+    lines = []
+    for what, names in files.items():
+        where = "" if not names[0] else f"{names[0]}: " if len(names) == 1 else f"{len(names)} files: "
+        lines.append(where + what)
+    return "\n".join(lines)

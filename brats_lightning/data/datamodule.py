@@ -1,0 +1,205 @@
+"""`BratsDataModule`: a folder of cases as loaders for training, validation, test and prediction."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from monai.transforms import Transform
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader, Sampler
+
+from brats_lightning.data.cache import CaseCache, FileKey
+from brats_lightning.data.case import Case
+from brats_lightning.data.cases import find_cases
+from brats_lightning.data.dataset import Batch, CaseDataset, Draw, EveryNth, ShuffledDraws, collate
+from brats_lightning.data.homes import CacheHome, make_home
+from brats_lightning.data.preprocessing import Preprocessing
+from brats_lightning.data.splits import PARTS, HoldOut, Parts, Split, require_cases
+from brats_lightning.errors import ConfigError, DatasetError, Problem
+
+log = logging.getLogger(__name__)
+
+
+class BratsDataModule(LightningDataModule):
+    """Cases of any BraTS edition, preprocessed once, cached, augmented, in batches.
+
+    A batch holds `image` (B, C, X, Y, Z) float32, `label` (B, 1, X, Y, Z) uint8, `spacing_mm` (B, 3) and `case`, a
+    list of ids.
+
+    Args:
+        root: Folder of cases; editions may be mixed.
+        preprocessing: What is done to every case, once.
+        augmentation: MONAI dictionary transforms of the keys `image` and `label`, for training cases only.
+        split: Shares the labelled cases out; unlabelled ones are for prediction.
+        split_file: Where the split is stored; one that is there already is followed. A run sets it.
+        batch_size: Training samples a step.
+        validation_batch_size: More than 1 needs cases of one size.
+        workers: Processes that load data; null takes the cores this process may use.
+        cache: Home of preprocessed cases: `disk`, `memory`, or `none`.
+        cache_dir: Folder of the disk cache; several runs may share it.
+        file_key: Notice changed files by their `content`, or faster by size and time of change (`stat`).
+        edition: Label values of all cases, where names do not tell; null recognises them.
+        skip_invalid: Leave unusable cases out, and record which, instead of refusing to start.
+        seed: Of the order of cases and of their augmentation.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        preprocessing: Preprocessing | None = None,
+        augmentation: Sequence[Transform] = (),
+        split: Split | None = None,
+        split_file: Path | None = None,
+        batch_size: int = 2,
+        validation_batch_size: int = 1,
+        workers: int | None = None,
+        cache: CacheHome = "disk",
+        cache_dir: Path = Path("runs/cache"),
+        file_key: FileKey = "content",
+        edition: str | None = None,
+        skip_invalid: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or validation_batch_size < 1:
+            raise ConfigError(f"batch sizes must be at least 1, found {batch_size} and {validation_batch_size}")
+        self.root = Path(root)
+        self.preprocessing = preprocessing or Preprocessing()
+        self.augmentation = augmentation
+        self.split = split or HoldOut()
+        self.split_file = split_file
+        self.batch_size = batch_size
+        self.validation_batch_size = validation_batch_size
+        self.workers = len(os.sched_getaffinity(0)) if workers is None else workers
+        self.cache = CaseCache(self.preprocessing, make_home(cache, Path(cache_dir)), file_key=file_key)
+        self.edition = edition
+        self.skip_invalid = skip_invalid
+        self.seed = seed
+        self.save_hyperparameters(logger=False)
+        self.parts: Parts | None = None
+        self._cases: dict[str, Case] = {}
+
+    def prepare_data(self) -> None:
+        """Find the cases, split them and fill the cache: everything that can go wrong with them goes wrong here.
+
+        Raises:
+            DatasetError: Cases that cannot be used, the first ten and the count.
+            ConfigError: A folder or a split that does not fit.
+        """
+        self._prepare()
+
+    def setup(self, stage: str) -> None:  # noqa: ARG002
+        """The same on every process; where `prepare_data` has run there is nothing left to build."""
+        if self.parts is None:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        found = find_cases(self.root, modalities=self.preprocessing.modalities, edition=self.edition)
+        self._refuse(found.problems)
+        self._cases = {case.id: case for case in found.cases}
+        labelled = [case for case in found.cases if case.label is not None]
+        parts = self._parts(labelled)
+        problems = self.cache.fill(self._of(parts, *PARTS), workers=self.workers)
+        self._refuse(problems)
+        left_out = {problem.case: str(problem) for problem in (*found.problems, *problems)}
+        if left_out:
+            log.warning("%d unusable cases left out: %s", len(left_out), ", ".join(sorted(left_out)))
+            parts = _without(parts, left_out)
+        if self.split_file is not None and self._rank == 0:
+            parts.write(self.split_file)
+        self.parts = parts
+
+    def _parts(self, labelled: list[Case]) -> Parts:
+        if self.split_file is not None and self.split_file.exists():
+            parts = Parts.read(self.split_file)
+            require_cases(parts, labelled, source=self.split_file)
+            return parts
+        if not labelled:
+            raise DatasetError(
+                Problem(
+                    str(self.root),
+                    "",
+                    "no case has a segmentation",
+                    "training and scoring need labelled cases",
+                )
+            )
+        return self.split(labelled)
+
+    def _refuse(self, problems: Sequence[Problem]) -> None:
+        if problems and not self.skip_invalid:
+            raise DatasetError(problems)
+
+    def _of(self, parts: Parts, *names: str) -> list[Case]:
+        return [self._cases[case] for name in names for case in getattr(parts, name)]
+
+    def cases_of(self, part: str) -> list[Case]:
+        """Cases of `train`, `validation` or `test`, after `setup`."""
+        if self.parts is None:
+            raise RuntimeError("setup has not run")
+        return self._of(self.parts, part)
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    @property
+    def _ranks(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled, augmented batches."""
+        dataset = CaseDataset(self.cache, self.cases_of("train"), augmentation=self.augmentation)
+        order = ShuffledDraws(len(dataset), seed=self.seed, rank=self._rank, ranks=self._ranks)
+        return self._loader(dataset, order, batch_size=self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Validation cases in order, as they are."""
+        return self._plain_loader(self.cases_of("validation"))
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Test cases in order, as they are.
+
+        Raises:
+            ConfigError: The split has none.
+        """
+        cases = self.cases_of("test")
+        if not cases:
+            raise ConfigError("the split has no test cases: set test in data.split, or use `brats validate`")
+        return self._plain_loader(cases)
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Unlabelled cases in order."""
+        found = find_cases(self.root, modalities=self.preprocessing.modalities, edition=self.edition)
+        return self._plain_loader([case for case in found.cases if case.label is None])
+
+    def _plain_loader(self, cases: Sequence[Case]) -> DataLoader[Batch]:
+        dataset = CaseDataset(self.cache, cases)
+        order = EveryNth(len(dataset), rank=self._rank, ranks=self._ranks)
+        return self._loader(dataset, order, batch_size=self.validation_batch_size)
+
+    def _loader(
+        self, dataset: CaseDataset, order: Sampler[int] | Sampler[Draw], *, batch_size: int
+    ) -> DataLoader[Batch]:
+        workers = min(self.workers, len(dataset))
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=order,
+            num_workers=workers,
+            collate_fn=collate,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            # A generator of its own: starting an epoch must not move the random state of the network.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+
+def _without(parts: Parts, left_out: dict[str, str]) -> Parts:
+    kept = {part: tuple(case for case in getattr(parts, part) if case not in left_out) for part in PARTS}
+    if not kept["train"]:
+        raise ConfigError("no usable case is left to train on")
+    return replace(parts, **kept, left_out={**parts.left_out, **left_out})

@@ -1,0 +1,136 @@
+"""Samples for the data loader, and the seeded order in which they come.
+
+A draw is an index with the seed of its augmentation. It depends on the run's seed, the epoch and the case, and on
+nothing else: the number of worker processes, or a stop in between, changes no sample.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Compose, Transform
+from torch.utils.data import Dataset, Sampler
+
+from brats_lightning.data.cache import CaseCache
+from brats_lightning.data.case import Case
+from brats_lightning.labels import CASE, IMAGE, LABEL, SPACING
+
+Batch = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One sample of an epoch.
+
+    Args:
+        index: Of the case.
+        seed: Of its augmentation, 32 bits.
+    """
+
+    index: int
+    seed: int
+
+
+class ShuffledDraws(Sampler[Draw]):
+    """Every case once an epoch, in an order of its own each epoch.
+
+    On several ranks each takes every n-th draw; the first few are drawn again where the cases do not divide evenly.
+
+    Args:
+        size: Number of cases.
+        seed: Of order and augmentation.
+        rank: Of this process.
+        ranks: Number of processes.
+    """
+
+    def __init__(self, size: int, *, seed: int, rank: int = 0, ranks: int = 1) -> None:
+        self.size = size
+        self.seed = seed
+        self.rank = rank
+        self.ranks = ranks
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning tells the epoch before it begins."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return math.ceil(self.size / self.ranks)
+
+    def __iter__(self) -> Iterator[Draw]:
+        generator = np.random.default_rng([self.seed, self.epoch])
+        order = generator.permutation(self.size)
+        seeds = generator.integers(2**32, size=self.size)
+        for place in range(self.rank, len(self) * self.ranks, self.ranks):
+            index = int(order[place % self.size])
+            yield Draw(index, int(seeds[index]))
+
+
+class EveryNth(Sampler[int]):
+    """Every case once over all ranks, none twice: ranks may get different numbers of them.
+
+    Args:
+        size: Number of cases.
+        rank: Of this process.
+        ranks: Number of processes.
+    """
+
+    def __init__(self, size: int, *, rank: int = 0, ranks: int = 1) -> None:
+        self.indices = range(rank, size, ranks)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+
+class CaseDataset(Dataset[Batch]):
+    """Cached samples, augmented where they are drawn for training.
+
+    Args:
+        cache: Holds the preprocessed cases.
+        cases: Of this part of the split.
+        augmentation: MONAI dictionary transforms of `image` and `label`.
+    """
+
+    def __init__(self, cache: CaseCache, cases: Sequence[Case], *, augmentation: Sequence[Transform] = ()) -> None:
+        self.cache = cache
+        self.cases = tuple(cases)
+        self.augmentation = Compose(list(augmentation)) if augmentation else None
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, draw: Draw | int) -> Batch:
+        index = draw.index if isinstance(draw, Draw) else draw
+        sample = self.cache.get(self.cases[index])
+        item: Batch = {
+            IMAGE: sample.image.float(),
+            CASE: sample.case,
+            SPACING: torch.tensor(sample.grid.spacing_mm, dtype=torch.float32),
+        }
+        if sample.label is not None:
+            item[LABEL] = sample.label
+        if self.augmentation is not None and isinstance(draw, Draw):
+            self.augmentation.set_random_state(seed=draw.seed)
+            augmented = self.augmentation(item)
+            # MONAI's crops by class return a list of patches, also of one.
+            item = augmented[0] if isinstance(augmented, list) else augmented
+        return item
+
+
+def collate(items: Sequence[Mapping[str, Any]]) -> Batch:
+    """Stack samples to a batch of plain tensors: image (B, C, X, Y, Z) float32, label (B, 1, X, Y, Z) uint8."""
+    batch: Batch = {
+        IMAGE: torch.stack([torch.as_tensor(item[IMAGE]).as_subclass(torch.Tensor).float() for item in items]),
+        SPACING: torch.stack([item[SPACING] for item in items]),
+        CASE: [item[CASE] for item in items],
+    }
+    if all(LABEL in item for item in items):
+        labels = [item[LABEL].as_subclass(torch.Tensor).to(torch.uint8) for item in items]
+        batch[LABEL] = torch.stack(labels)
+    return batch

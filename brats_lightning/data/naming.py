@@ -1,0 +1,125 @@
+"""From file names to cases: which file is which image of which case, in every edition's way of naming.
+
+Files are grouped by the case's name inside their own names; which folders they lie in does not matter, except that
+files of one case lie together.
+"""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from brats_lightning.errors import Problem
+from brats_lightning.labels import Modality
+
+_ENDING = r"\.nii(?:\.gz)?$"
+_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (family, re.compile(pattern, re.IGNORECASE))
+    for family, pattern in (
+        ("2018", rf"^(brats18_.+)_(t1|t1ce|t2|flair|seg){_ENDING}"),
+        ("2019", rf"^(brats19_.+)_(t1|t1ce|t2|flair|seg){_ENDING}"),
+        ("2020", rf"^(brats20_.+)_(t1|t1ce|t2|flair|seg){_ENDING}"),
+        ("2021", rf"^(brats2021_\d+)_(t1|t1ce|t2|flair|seg){_ENDING}"),
+        ("PED", rf"^(brats-ped-\d{{5}}-\d{{3}})-(t1n|t1c|t2w|t2f|seg){_ENDING}"),
+        ("GLI", rf"^(brats-gli-\d{{5}}-\d{{3}})-(t1n|t1c|t2w|t2f|seg){_ENDING}"),
+        ("2023", rf"^(brats-(?:ssa|men|met)-\d{{5}}-\d{{3}})-(t1n|t1c|t2w|t2f|seg){_ENDING}"),
+        ("2015", r"^VSD\.Brain[^.]*\.[^.]*\.O\.(MR_T1|MR_T1c|MR_T2|MR_Flair|OT)\..*\.mha$"),
+    )
+)
+_CASE_FOLDER = re.compile(
+    r"^(brats18_.+|brats19_.+|brats20_\w+_\d+|brats2021_\d+|brats-[a-z]{3}-\d{5}-\d{3})$", re.IGNORECASE
+)
+MODALITY_OF_NAME: Mapping[str, Modality] = {
+    "t1": "t1n",
+    "t1ce": "t1c",
+    "t2": "t2w",
+    "flair": "t2f",
+    "t1n": "t1n",
+    "t1c": "t1c",
+    "t2w": "t2w",
+    "t2f": "t2f",
+    "mr_t1": "t1n",
+    "mr_t1c": "t1c",
+    "mr_t2": "t2w",
+    "mr_flair": "t2f",
+}
+_LABEL_OF_CASE_355 = "w39_1998.09.19_segm.nii"
+
+
+@dataclass
+class CaseFiles:
+    """Files of one case as met on the way.
+
+    Args:
+        case: Its id.
+        family: Editions that name files this way; `GLI` and `PED` stand for two each.
+        folder: In which they lie.
+        found: Files by kind of image as the edition names it, `seg` for the segmentation.
+        notes: Oddities, in words.
+    """
+
+    case: str
+    family: str
+    folder: Path
+    found: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    notes: list[str] = field(default_factory=list)
+
+
+def group_files(root: Path) -> tuple[list[CaseFiles], list[Problem]]:
+    """Sort the files below a folder by the case in their names.
+
+    Args:
+        root: Searched with all its folders.
+
+    Returns:
+        The files case by case, and empty folders that are named like a case.
+    """
+    groups: dict[tuple[Path, str], CaseFiles] = {}
+    problems = []
+    for directory, folders, names in os.walk(root):
+        folders.sort()
+        folder = Path(directory)
+        for name in sorted(names):
+            if recognised := _recognise(folder, name):
+                family, case, kind = recognised
+                group = groups.setdefault((folder, case.lower()), CaseFiles(case, family, folder))
+                group.found[kind.lower()].append(folder / name)
+        if _CASE_FOLDER.match(folder.name) and not names and not folders:
+            problems.append(Problem(folder.name, "", "an empty folder", "download the case again or remove the folder"))
+        _add_label_of_case_355(groups.get((folder, "brats20_training_355")), names)
+    return _gather_2015(groups.values()), problems
+
+
+def _recognise(folder: Path, name: str) -> tuple[str, str, str] | None:
+    """Edition family, case and kind of image that a file's name tells."""
+    for family, pattern in _PATTERNS:
+        if match := pattern.match(name):
+            if family == "2015":
+                return family, folder.name, match[1]
+            return family, match[1], match[2]
+    return None
+
+
+def _add_label_of_case_355(case: CaseFiles | None, names: Iterable[str]) -> None:
+    """Copies of BraTS 2020 ship one segmentation under the name that it had before its release."""
+    for name in names:
+        if case is not None and name.lower().removesuffix(".gz") == _LABEL_OF_CASE_355:
+            case.found["seg"].append(case.folder / name)
+            case.notes.append(f"{name}: the segmentation, under its published wrong name")
+
+
+def _gather_2015(groups: Iterable[CaseFiles]) -> list[CaseFiles]:
+    """In 2012–2015 each image has a folder of its own: put those of one parent together."""
+    gathered: list[CaseFiles] = []
+    patients: dict[Path, CaseFiles] = {}
+    for group in groups:
+        if group.family != "2015":
+            gathered.append(group)
+            continue
+        parent = group.folder.parent
+        patient = patients.setdefault(parent, CaseFiles(parent.name, "2015", parent))
+        for kind, paths in group.found.items():
+            patient.found["seg" if kind == "ot" else kind] += paths
+    return gathered + list(patients.values())

@@ -1,0 +1,195 @@
+"""One case's files as arrays: every check of a case's content stands here, and everything after it trusts its input."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from brats_lightning.data.case import Case, Volume4D
+from brats_lightning.errors import DatasetError, Problem
+from brats_lightning.labels import EDITIONS, LABELS, MODALITIES, Modality
+from brats_lightning.nifti import SAME_GRID_MM, Grid, UnreadableVolumeError, Volume, read_labels, read_volume
+
+
+@dataclass(frozen=True, eq=False)
+class CaseVolumes:
+    """What the files of one case hold, in RAS axis order.
+
+    Args:
+        image: (C, X, Y, Z) float32, channels in the order asked for; background 0.
+        brain: (X, Y, Z) boolean: voxels where any modality differs from its background.
+        label: (X, Y, Z) uint8 with the labels of `labels.LABELS`, None for an unlabelled case.
+        grid: Of these arrays.
+        native: Grid of the first modality's file.
+        notes: Harmless oddities, in words.
+    """
+
+    image: npt.NDArray[np.float32]
+    brain: npt.NDArray[np.bool_]
+    label: npt.NDArray[np.uint8] | None
+    grid: Grid
+    native: Grid
+    notes: tuple[str, ...]
+
+
+def read_case(case: Case, *, modalities: Sequence[Modality] = MODALITIES) -> CaseVolumes:
+    """Read and check one case.
+
+    Args:
+        case: From `find_cases`.
+        modalities: Channels of the image.
+
+    Raises:
+        DatasetError: Everything that is wrong with the case, not the first thing alone.
+    """
+    problems: list[Problem] = []
+    notes = list(case.notes)
+    volumes: dict[Modality, Volume] = {}
+    for modality in modalities:
+        file = case.images[modality]
+        try:
+            volume = _read_image(file)
+            _require_content(volume.array)
+        except UnreadableVolumeError as error:
+            cure = "download the file again or leave the case out"
+            problems.append(Problem(case.id, _name(file), str(error), cure))
+        else:
+            notes += [f"{_name(file)}: {quirk}" for quirk in volume.quirks]
+            volumes[modality] = volume
+    label = None
+    if case.label is not None:
+        label = _read_label(case, case.label, problems, notes)
+    if volumes:
+        problems += _grid_problems(case, volumes, label)
+    if problems:
+        raise DatasetError(problems)
+    return _assemble(case, list(modalities), volumes, label, notes)
+
+
+def _name(file: Path | Volume4D) -> str:
+    return f"{file.path.name} channel {file.channel}" if isinstance(file, Volume4D) else file.name
+
+
+def _read_image(file: Path | Volume4D) -> Volume:
+    volume = read_volume(file.path if isinstance(file, Volume4D) else file)
+    if not isinstance(file, Volume4D):
+        return _three_dimensional(volume)
+    if volume.array.ndim != 4 or volume.array.shape[3] <= file.channel:
+        raise UnreadableVolumeError(f"expected a fourth axis with channel {file.channel}, found {volume.array.shape}")
+    return Volume(volume.array[..., file.channel], volume.grid, volume.quirks)
+
+
+def _three_dimensional(volume: Volume) -> Volume:
+    if volume.array.ndim != 3:
+        raise UnreadableVolumeError(f"expected three dimensions, found shape {volume.array.shape}")
+    return volume
+
+
+def _require_content(array: npt.NDArray[Any]) -> None:
+    if array.dtype.kind == "f" and (bad := array.size - np.count_nonzero(np.isfinite(array))):
+        raise UnreadableVolumeError(f"{bad} voxels are NaN or infinite")
+    if array.min() == array.max():
+        raise UnreadableVolumeError(f"an empty image: every voxel is {array.flat[0]:g}")
+
+
+def _read_label(case: Case, path: Path, problems: list[Problem], notes: list[str]) -> Volume | None:
+    edition = EDITIONS[case.edition]
+    try:
+        stored = _three_dimensional(read_labels(path))
+        decoded = edition.decode(stored.array)
+    except UnreadableVolumeError as error:
+        problems.append(Problem(case.id, path.name, str(error), "download the file again or leave the case out"))
+        return None
+    except ValueError as error:
+        cure = "check the file; if the whole folder is of another edition, say so with `edition`"
+        problems.append(Problem(case.id, path.name, str(error), cure))
+        return None
+    if decoded.all():
+        problems.append(
+            Problem(
+                case.id,
+                path.name,
+                "every voxel is labelled as tumour",
+                "replace the file: it is no segmentation",
+            )
+        )
+        return None
+    notes += [f"{path.name}: {quirk}" for quirk in stored.quirks]
+    return Volume(decoded, stored.grid)
+
+
+def _grid_problems(case: Case, volumes: dict[Modality, Volume], label: Volume | None) -> list[Problem]:
+    """Every volume must lie on the grid of the first; axis order and direction may differ."""
+    (first, reference), *others = [(_name(case.images[name]), volume) for name, volume in volumes.items()]
+    if label is not None and case.label is not None:
+        others.append((case.label.name, label))
+    return [
+        Problem(
+            case.id,
+            name,
+            f"its grid ({volume.grid}) is not that of {first} ({reference.grid}){_apart(volume.grid, reference.grid)}",
+            "co-register the files and resample them to one grid",
+        )
+        for name, volume in others
+        if volume.grid.ras().distance_mm(reference.grid.ras()) > SAME_GRID_MM
+    ]
+
+
+def _apart(grid: Grid, reference: Grid) -> str:
+    distance = grid.ras().distance_mm(reference.ras())
+    return f", {distance:.3g} mm apart" if np.isfinite(distance) else ""
+
+
+def _assemble(
+    case: Case,
+    modalities: list[Modality],
+    volumes: dict[Modality, Volume],
+    label: Volume | None,
+    notes: list[str],
+) -> CaseVolumes:
+    native = volumes[modalities[0]].grid
+    grid = native.ras()
+    image = np.empty((len(modalities), *grid.shape), np.float32)
+    brain = np.zeros(grid.shape, np.bool_)
+    for channel, modality in enumerate(modalities):
+        array = volumes[modality].ras().array
+        background = background_value(array)
+        if background is None:
+            notes.append(f"{_name(case.images[modality])}: no constant background, the whole image counts as brain")
+            brain[:] = True
+            image[channel] = array
+            continue
+        brain |= array != background
+        np.subtract(array, background, out=image[channel], casting="unsafe")
+        if background:
+            notes.append(f"{_name(case.images[modality])}: background {background:.4g}, shifted to 0")
+    labels = None
+    if label is not None:
+        labels = label.ras().array
+        notes += _label_notes(labels, brain)
+    return CaseVolumes(image, brain, labels, grid, native, tuple(notes))
+
+
+def background_value(array: npt.NDArray[Any]) -> float | None:
+    """The constant around a skull-stripped brain: what most voxels of the six faces of an (X, Y, Z) image hold.
+
+    Usually 0, but some files were z-scored with their background. None where no value fills half of the faces.
+    """
+    faces = np.concatenate([np.take(array, end, axis).ravel() for axis in range(3) for end in (0, -1)])
+    middle = np.partition(faces, faces.size // 2)[faces.size // 2]  # a value that fills half of them is their median
+    return float(middle) if np.count_nonzero(faces == middle) * 2 >= faces.size else None
+
+
+def _label_notes(labels: npt.NDArray[np.uint8], brain: npt.NDArray[np.bool_]) -> list[str]:
+    counts = np.bincount(labels.ravel(), minlength=LABELS["ET"] + 1)
+    notes = []
+    if not counts[1:].any():
+        notes.append("the segmentation is empty")
+    elif not counts[LABELS["ET"]]:
+        notes.append("no enhancing tumour")
+    if outside := np.count_nonzero(labels[~brain]):
+        notes.append(f"{outside} labelled voxels where all images are background")
+    return notes

@@ -1,0 +1,212 @@
+"""Which case is trained on, validated on and tested on: seeded, no patient in two parts, stored with the run."""
+
+import json
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from brats_lightning.data.case import Case
+from brats_lightning.errors import ConfigError
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Ids of the cases of each part.
+
+    Args:
+        train: Seen by the optimiser.
+        validation: Choose the checkpoint and the learning rate.
+        test: Seen once, at the end.
+        left_out: Unusable cases that `skip_invalid` passed over, with what is wrong.
+    """
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Store as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".part")
+        temporary.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        temporary.replace(path)
+
+    @staticmethod
+    def read(path: Path) -> "Parts":
+        """Load what `write` stored, or a hand-written file with `train`, `validation` and `test`.
+
+        Raises:
+            ConfigError: The file is absent or no such file.
+        """
+        try:
+            stored = json.loads(path.read_text())
+            parts = {part: tuple(map(str, stored.get(part, ()))) for part in PARTS}
+            return Parts(**parts, left_out=dict(stored.get("left_out", {})))
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            raise ConfigError(
+                f"{path} is no list of cases ({error}): expected JSON with train, validation and test, "
+                "each a list of case ids"
+            ) from error
+
+
+class Split(Protocol):
+    """A way to share cases out."""
+
+    def __call__(self, cases: Sequence[Case]) -> Parts:
+        """Share out the labelled cases."""
+
+
+class HoldOut:
+    """Draw validation and test cases once, train on the rest.
+
+    Args:
+        validation: Share of the cases (below 1) or their number.
+        test: Share or number.
+        train: Number of training cases; null takes all that are left.
+        seed: Of the draw.
+    """
+
+    def __init__(self, *, validation: float = 0.2, test: float = 0, train: int | None = None, seed: int = 0) -> None:
+        if validation < 0 or test < 0 or (train is not None and train < 1):
+            raise ConfigError("shares and numbers of cases must not be negative")
+        self.validation = validation
+        self.test = test
+        self.train = train
+        self.seed = seed
+
+    def __call__(self, cases: Sequence[Case]) -> Parts:
+        """See `Split`.
+
+        Raises:
+            ConfigError: Too few cases.
+        """
+        patients = _patients(cases, self.seed)
+        test = _take(patients, _count(self.test, len(cases)))
+        validation = _take(patients, _count(self.validation, len(cases)))
+        train = _take(patients, sum(map(len, patients)) if self.train is None else self.train)
+        if self.train is not None and len(train) < self.train:
+            raise ConfigError(
+                f"a split of {self.train} + {len(validation)} + {len(test)} cases asked for, {len(cases)} found"
+            )
+        return _parts(train, validation, test)
+
+
+class KFold:
+    """Cross-validation: one of k folds validates, the others train.
+
+    Args:
+        folds: Number of folds.
+        fold: The one that validates, from 0.
+        test: Share (below 1) or number of cases kept out of every fold.
+        seed: Of the draw.
+    """
+
+    def __init__(self, *, folds: int = 5, fold: int = 0, test: float = 0, seed: int = 0) -> None:
+        if folds < 2 or not 0 <= fold < folds:
+            raise ConfigError(f"fold must lie in 0 … folds − 1 and folds be at least 2, found {fold} of {folds}")
+        self.folds = folds
+        self.fold = fold
+        self.test = test
+        self.seed = seed
+
+    def __call__(self, cases: Sequence[Case]) -> Parts:
+        """See `Split`.
+
+        Raises:
+            ConfigError: Fewer patients than folds.
+        """
+        patients = _patients(cases, self.seed)
+        test = _take(patients, _count(self.test, len(cases)))
+        if len(patients) < self.folds:
+            raise ConfigError(f"{self.folds} folds need as many patients, found {len(patients)}")
+        folds: list[list[str]] = [[] for _ in range(self.folds)]
+        for patient in sorted(patients, key=len, reverse=True):  # stable: the draw decides among equals
+            min(folds, key=len).extend(patient)
+        train = [case for number, fold in enumerate(folds) if number != self.fold for case in fold]
+        return _parts(train, folds[self.fold], test)
+
+
+class Listed:
+    """Parts as a JSON file lists them.
+
+    Args:
+        file: With `train`, `validation` and `test`, each a list of case ids.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __call__(self, cases: Sequence[Case]) -> Parts:
+        """See `Split`.
+
+        Raises:
+            ConfigError: The file is unusable, names absent cases, or has a patient in two parts.
+        """
+        parts = Parts.read(self.file)
+        require_cases(parts, cases, source=self.file)
+        return parts
+
+
+def require_cases(parts: Parts, cases: Iterable[Case], *, source: Path) -> None:
+    """Check stored parts against the cases at hand.
+
+    Args:
+        parts: From `source`.
+        cases: All that were found.
+        source: Named in the error.
+
+    Raises:
+        ConfigError: A listed case is absent, or a patient is in two parts.
+    """
+    patients = {case.id: case.patient for case in cases}
+    listed = [case for part in PARTS for case in getattr(parts, part)]
+    if absent := sorted(set(listed) - set(patients)):
+        shown = ", ".join(absent[:10]) + (" …" if len(absent) > 10 else "")
+        raise ConfigError(f"{source} lists {len(absent)} cases that are not in the data: {shown}")
+    seen: dict[str, str] = {}
+    for part in PARTS:
+        for case in getattr(parts, part):
+            if seen.setdefault(patients[case], part) != part:
+                raise ConfigError(f"{source} has patient {patients[case]} in both {seen[patients[case]]} and {part}")
+
+
+def _patients(cases: Sequence[Case], seed: int) -> list[list[str]]:
+    """Case ids by patient, in an order that the seed alone decides."""
+    groups: dict[str, list[str]] = {}
+    for case in sorted(cases, key=lambda case: case.id):
+        groups.setdefault(case.patient, []).append(case.id)
+    patients = list(groups.values())
+    random.Random(seed).shuffle(patients)
+    return patients
+
+
+def _count(wanted: float, total: int) -> int:
+    """A share rounded to at least one case, or a number as it is."""
+    if wanted >= 1 or wanted == 0:
+        return round(wanted)
+    return max(1, round(wanted * total))
+
+
+def _take(patients: list[list[str]], count: int) -> list[str]:
+    """Remove whole patients from the list until `count` cases are reached; those that would exceed it stay."""
+    taken: list[str] = []
+    kept = []
+    for patient in patients:
+        if len(taken) + len(patient) <= count:
+            taken += patient
+        else:
+            kept.append(patient)
+    patients[:] = kept
+    return taken
+
+
+def _parts(train: Iterable[str], validation: Iterable[str], test: Iterable[str]) -> Parts:
+    parts = Parts(tuple(sorted(train)), tuple(sorted(validation)), tuple(sorted(test)))
+    if not parts.train:
+        raise ConfigError("no case is left to train on: ask for fewer validation and test cases")
+    return parts

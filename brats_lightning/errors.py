@@ -1,0 +1,63 @@
+"""Errors of the user's making: what was expected, what was found, where, and the cure.
+
+The command line prints a `BratsError` as one sentence and exits with 1; anything else is a bug and keeps its traceback.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SHOWN_PROBLEMS = 10
+
+
+class BratsError(Exception):
+    """Something the user can put right; its text says how."""
+
+
+class ConfigError(BratsError):
+    """A configuration that contradicts itself, the data or the machine."""
+
+
+class CheckpointError(BratsError):
+    """A checkpoint that is missing, broken or made for something else."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with one case.
+
+    Args:
+        case: The case's id, or the folder's name where there is no case.
+        file: The file's name, empty where it concerns the whole case.
+        what: What was found, and what was expected.
+        cure: What to do about it.
+    """
+
+    case: str
+    file: str
+    what: str
+    cure: str
+
+    def __str__(self) -> str:
+        where = f"{self.case}, {self.file}" if self.file else self.case
+        return f"{where}: {self.what}; {self.cure}"
+
+
+class DatasetError(BratsError):
+    """Cases that cannot be used.
+
+    Args:
+        problems: What is wrong, case by case; the text names the first ten and the count.
+    """
+
+    def __init__(self, problems: Problem | Sequence[Problem]) -> None:
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        shown = [str(problem) for problem in self.problems[:SHOWN_PROBLEMS]]
+        if len(self.problems) > 1:
+            cases = len({problem.case for problem in self.problems})
+            shown.insert(0, f"{len(self.problems)} problems in {cases} cases:")
+        if len(self.problems) > SHOWN_PROBLEMS:
+            shown.append(f"… and {len(self.problems) - SHOWN_PROBLEMS} more: `brats check` lists them all")
+        super().__init__("\n  ".join(shown))
+
+    def __reduce__(self) -> tuple[type["DatasetError"], tuple[tuple[Problem, ...]]]:
+        return DatasetError, (self.problems,)

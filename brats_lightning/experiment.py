@@ -1,0 +1,259 @@
+"""`brats fit|validate|test|cache`: one YAML file is one experiment, and a run's folder holds all of it."""
+
+import logging
+import warnings
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentError, Namespace
+from jsonargparse.typing import register_type
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+
+from brats_lightning.data.datamodule import BratsDataModule
+from brats_lightning.errors import ConfigError
+from brats_lightning.loggers import MetricsCsv
+from brats_lightning.model.callbacks import RandomState
+from brats_lightning.model.module import SegmentationModule
+from brats_lightning.reports.scores import print_scores, write_scores
+from brats_lightning.runs import (
+    CHECKPOINTS,
+    CONFIG,
+    SPLIT,
+    claim_run,
+    find_checkpoint,
+    run_of_checkpoint,
+)
+
+log = logging.getLogger("brats_lightning")
+
+# MONAI annotates the keys of its transforms as Hashable, which jsonargparse could read but not write back.
+register_type(Hashable, serializer=lambda key: key, deserializer=lambda key: key)
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Write the resolved configuration into the run's folder when training starts, and hand it to the loggers."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Only a training run defines its folder's configuration."""
+        if stage == "fit" and trainer.is_global_zero:
+            path = Path(trainer.default_root_dir) / CONFIG
+            self.parser.save(self.config, path, skip_none=False, overwrite=True)
+            for logger in trainer.loggers:
+                logger.log_hyperparams(self.config.as_dict())
+
+
+class BratsCLI(LightningCLI):
+    """LightningCLI with run folders, named checkpoints, and the configuration as the only truth."""
+
+    config: Namespace
+    datamodule: BratsDataModule
+    model: SegmentationModule
+
+    def __init__(self, args: Sequence[str]) -> None:
+        quiet = {"exit_on_error": False}
+        super().__init__(
+            SegmentationModule,
+            BratsDataModule,
+            save_config_callback=SaveRunConfig,
+            trainer_defaults={
+                "use_distributed_sampler": False,  # the data module's samplers know the ranks
+                "callbacks": [RandomState(), RichProgressBar()],
+            },
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            parser_kwargs={**quiet, **{name: dict(quiet) for name in self.subcommands()}},
+            args=list(args),
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Trainer methods, with the arguments that are none of the user's."""
+        loaders = {"model", "dataloaders", "datamodule"}
+        return {
+            "fit": {*loaders, "train_dataloaders", "val_dataloaders"},
+            "validate": loaders,
+            "test": loaders,
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The run's folder; checkpoints are loaded without unpickling code; tables are ours."""
+        parser.add_argument(
+            "--run",
+            type=Path | None,
+            default=None,
+            help="Folder of the run; null names one after the configuration, below runs/.",
+        )
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser.set_defaults({"weights_only": True} | ({} if subcommand == "fit" else {"verbose": False}))
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse what `brats` hands over (Lightning would warn that it did not read it from the shell)."""
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """A checkpoint gives weights: Lightning would also put its stored settings over the user's."""
+
+    @property
+    def _chosen(self) -> Namespace:
+        chosen: Namespace = self.config[self.config.subcommand]
+        return chosen
+
+    def before_instantiate_classes(self) -> None:
+        """Settle the run's folder, the checkpoint's file, the precision: what the rest depends on.
+
+        Raises:
+            BratsError: A folder or checkpoint that does not fit.
+        """
+        chosen = self._chosen
+        run = self._settle_run(chosen)
+        chosen.run = run
+        chosen.trainer.default_root_dir = str(run)
+        if chosen.data.split_file is None:
+            chosen.data.split_file = run / SPLIT
+        if chosen.trainer.precision is None:
+            chosen.trainer.precision = automatic_precision(chosen.trainer.accelerator)
+        if self.config.subcommand != "fit":
+            chosen.trainer.logger = False  # the table and the CSV of scores are the result
+        for logger in _as_list(chosen.trainer.logger):
+            if isinstance(logger, Namespace) and logger.get("init_args", {}).get("save_dir", "") is None:
+                logger.init_args.save_dir = run
+
+    def _settle_run(self, chosen: Namespace) -> Path:
+        wanted = chosen.ckpt_path
+        if self.config.subcommand == "fit":
+            run = claim_run(_name_of(chosen), given=chosen.run, continues=wanted is not None)
+            chosen.ckpt_path = wanted and str(find_checkpoint(wanted, run))
+            return run
+        if wanted is None:
+            if chosen.run is None:
+                raise ConfigError(f"`brats {self.config.subcommand}` needs a --run or a --ckpt_path")
+            wanted = "best"
+        path = find_checkpoint(wanted, chosen.run)
+        chosen.ckpt_path = str(path)
+        return chosen.run or run_of_checkpoint(path) or claim_run(_name_of(chosen), given=None, continues=False)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer whose checkpoints lie in the run's folder, and a CSV beside every other logger."""
+        trainer = super().instantiate_trainer(**kwargs)
+        run = Path(trainer.default_root_dir)
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
+                callback.dirpath = str(run / CHECKPOINTS)
+        if self.subcommand == "fit":
+            trainer.loggers = [MetricsCsv(run), *trainer.loggers]
+        return trainer
+
+    def after_fit(self) -> None:
+        """Say where everything lies."""
+        if self.trainer.is_global_zero:
+            log.info("run folder: %s", self._chosen.run)
+
+    def after_validate(self) -> None:
+        """Scores case by case."""
+        self._report("validation")
+
+    def after_test(self) -> None:
+        """Scores case by case."""
+        self._report("test")
+
+    def _report(self, part: str) -> None:
+        if self.trainer.is_global_zero:
+            path = Path(self._chosen.run) / f"scores_{part}.csv"
+            write_scores(path, self.model.scores, grid="preprocessed")
+            print_scores(self.model.scores, title=f"{part} cases, {self._chosen.ckpt_path}")
+            log.info("scores of each case: %s", path)
+
+
+class CacheCLI(BratsCLI):
+    """Reads a configuration as `fit` does and only fills the cache."""
+
+    def before_instantiate_classes(self) -> None:
+        """No run: nothing is written but the cache."""
+
+    def instantiate_classes(self) -> None:
+        """Only the data."""
+        parser = self._subcommand_parsers[self.config.subcommand]
+        only_data = Namespace(data=self._chosen.data)
+        self.datamodule = parser.instantiate_classes(only_data).data
+
+    def _run_subcommand(self, subcommand: str) -> None:  # noqa: ARG002
+        self.datamodule.prepare_data()
+
+
+def automatic_precision(accelerator: Any) -> str:
+    """16-bit mixed precision on a GPU (bfloat16 where it has it), 32 bits elsewhere."""
+    if accelerator not in {"auto", "gpu", "cuda"} or not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+
+
+def _name_of(chosen: Namespace) -> str:
+    """A run is named after its first configuration file."""
+    files = chosen.get("config") or []
+    return Path(str(files[0])).stem if files else "run"
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def fit(arguments: Sequence[str]) -> None:
+    """Train a network."""
+    _run(BratsCLI, "fit", arguments)
+
+
+def validate(arguments: Sequence[str]) -> None:
+    """Score a checkpoint on the validation cases."""
+    _run(BratsCLI, "validate", arguments)
+
+
+def test(arguments: Sequence[str]) -> None:
+    """Score a checkpoint on the test cases."""
+    _run(BratsCLI, "test", arguments)
+
+
+def cache(arguments: Sequence[str]) -> None:
+    """Fill the cache as `fit` would."""
+    _run(CacheCLI, "fit", arguments)
+
+
+def _run(cli: type[BratsCLI], subcommand: str, arguments: Sequence[str]) -> None:
+    _quieten()
+    try:
+        cli([subcommand, *_with_config_of_run(arguments)])
+    except ArgumentError as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+
+
+def _quieten() -> None:
+    """Say what this program does; leave out advertisements and notes to developers of libraries."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
+        lambda record: not any(word in record.getMessage() for word in ("litlogger", "TPU", "LeafSpec"))
+    )
+    for message in (
+        r".*LeafSpec.*",
+        r".*smaller than the logging interval.*",
+        r".*does not have many workers.*",
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
+def _with_config_of_run(arguments: Sequence[str]) -> list[str]:
+    """A run goes on from its folder alone: its own configuration is read where no other is given."""
+    given = list(arguments)
+    if any(argument.split("=")[0] in {"--config", "-c"} for argument in given):
+        return given
+    for place, argument in enumerate(given):
+        name, _, value = argument.partition("=")
+        if name == "--run":
+            folder = Path(value or (given[place + 1] if place + 1 < len(given) else ""))
+            return ["--config", str(folder / CONFIG), *given] if (folder / CONFIG).is_file() else given
+    return given

@@ -1,0 +1,225 @@
+"""Loggers: a CSV that survives being continued, and W&B that never hangs."""
+
+import csv
+import logging
+import netrc
+import os
+import socket
+import threading
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from lightning_fabric.loggers.logger import rank_zero_experiment
+from lightning_utilities.core.rank_zero import rank_zero_only
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers.logger import Logger
+
+PROBE_SECONDS = 2.5
+INIT_SECONDS = 15
+log = logging.getLogger(__name__)
+
+
+class MetricsCsv(Logger):
+    """`metrics.csv` of a run: one row a step, a column a metric, on disk as soon as it is logged.
+
+    A run that is continued goes on in the same file: rows of steps that will be done again are dropped.
+
+    Args:
+        folder: Of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.path = Path(folder) / "metrics.csv"
+        self._rows: list[dict[str, str]] | None = None
+        self._columns = ["epoch", "step"]
+        self._last_row_at = 0
+
+    @property
+    def name(self) -> str:
+        """No folder of its own inside the run's."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """No folder of its own inside the run's."""
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        """The run's folder."""
+        return str(self.path.parent)
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """`config.yaml` has them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add values to the row of a step."""
+        number = 0 if step is None else step
+        if self._rows is None:
+            self._rows = self._earlier_rows(before=number)
+            self._write_all()
+        values = {"step": str(number), **{name: _shortest(value) for name, value in metrics.items()}}
+        new_columns = [name for name in values if name not in self._columns]
+        self._columns += new_columns
+        if self._rows and self._rows[-1]["step"] == str(number):
+            self._rows[-1].update(values)
+            rewrites_row = True
+        else:
+            self._rows.append(values)
+            rewrites_row = False
+        if new_columns:
+            self._write_all()
+        else:
+            self._write_last(replaces=rewrites_row)
+
+    def _earlier_rows(self, *, before: int) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            self._columns = list(dict.fromkeys([*self._columns, *(reader.fieldnames or ())]))
+            # A run killed while it wrote leaves a torn last row.
+            whole = [row for row in reader if None not in row.values() and (row.get("step") or "").isdigit()]
+        return [{name: value for name, value in row.items() if value} for row in whole if int(row["step"]) < before]
+
+    def _write_all(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".part")
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self._columns)
+            writer.writeheader()
+            for row in self._rows or ():
+                self._last_row_at = file.tell()
+                writer.writerow(row)
+        temporary.replace(self.path)
+
+    def _write_last(self, *, replaces: bool) -> None:
+        with self.path.open("r+", newline="") as file:
+            self._last_row_at = file.seek(self._last_row_at) if replaces else file.seek(0, os.SEEK_END)
+            csv.DictWriter(file, self._columns).writerow((self._rows or [{}])[-1])
+            file.truncate()
+
+
+def _shortest(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+
+
+class WandbRun(WandbLogger):
+    """Weights & Biases, online where it can be reached and offline everywhere else.
+
+    Which of the two is decided within three seconds: offline without a key or without a route to the server. The
+    variable `WANDB_MODE` and the argument `offline` overrule. Offline runs lie in the run's folder under `wandb` and
+    are sent later with `wandb sync`.
+
+    Args:
+        project: Name of the project.
+        entity: Team or user; null takes the key's default.
+        name: Of the run; null takes the name of the run's folder.
+        group: Runs to compare with each other.
+        tags: To find it again.
+        notes: Free text.
+        offline: Never ask for the server.
+        save_dir: Folder of the run; `brats` sets it.
+    """
+
+    def __init__(
+        self,
+        *,
+        project: str = "brats",
+        entity: str | None = None,
+        name: str | None = None,
+        group: str | None = None,
+        tags: list[str] | None = None,
+        notes: str | None = None,
+        offline: bool = False,
+        save_dir: Path | None = None,
+    ) -> None:
+        folder = Path(save_dir or ".")
+        folder.mkdir(parents=True, exist_ok=True)
+        offline = offline or must_be_offline()
+        super().__init__(
+            project=project,
+            name=name or (folder.resolve().name if save_dir else None),
+            save_dir=str(folder),
+            # Not its `offline=True`: that sets a variable that wandb has already read.
+            mode="offline" if offline else None,
+            log_model=False,
+            entity=entity,
+            group=group,
+            tags=tags,
+            notes=notes,
+        )
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The W&B run, made when first used; goes offline when the server answers the probe and nothing more."""
+        import wandb  # noqa: PLC0415 - half a second that offline ranks do not need
+
+        self._wandb_init.setdefault("settings", wandb.Settings(init_timeout=INIT_SECONDS, silent=True))
+        if self._experiment is None and self._wandb_init["mode"] is None:
+            try:
+                return super().experiment
+            except (wandb.errors.CommError, wandb.errors.UsageError) as error:
+                log.warning("W&B: %s: this run is logged offline", _first_line(error))
+                self._wandb_init["mode"] = "offline"
+        return super().experiment
+
+
+@rank_zero_only
+def _say(reason: str) -> None:
+    log.info("W&B: %s: this run is logged offline", reason)
+
+
+def must_be_offline() -> bool:
+    """Whether there is no key or no route; where `WANDB_MODE` is set, the user has said what is wanted."""
+    if mode := os.environ.get("WANDB_MODE"):
+        return mode in {"offline", "dryrun"}
+    if getattr(rank_zero_only, "rank", 0) != 0:
+        return True  # only rank 0 logs
+    server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    if not _has_key(urlsplit(server).hostname or ""):
+        _say("no API key")
+        return True
+    if not reachable(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or server):
+        _say(f"no route to {server}")
+        return True
+    return False
+
+
+def _has_key(host: str) -> bool:
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    file = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    try:
+        return netrc.netrc(file).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def reachable(url: str, *, seconds: float = PROBE_SECONDS) -> bool:
+    """Whether a TCP connection to a URL's host opens in time; name look-up counts, it can block for minutes."""
+    parts = urlsplit(url)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    opened = threading.Event()
+
+    def connect() -> None:
+        try:
+            socket.create_connection((parts.hostname or "", port), timeout=seconds).close()
+        except OSError:
+            return
+        opened.set()
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return opened.is_set()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

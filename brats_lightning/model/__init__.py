@@ -1,0 +1,1 @@
+"""What learns: the segmentation module and its callbacks."""

@@ -1,0 +1,148 @@
+"""`SegmentationModule`: any network, loss, optimiser and schedule, scored per region."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from monai.inferers import Inferer
+from pytorch_lightning import LightningModule
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
+from torch import nn
+
+from brats_lightning.errors import ConfigError
+from brats_lightning.labels import CASE, IMAGE, LABEL, LABELS, SPACING
+from brats_lightning.metrics.region_scores import RegionScores
+
+Stage = Literal["train", "val", "test"]
+Batch = dict[str, Any]
+
+
+class SegmentationModule(LightningModule):
+    """A network that gives every voxel one label, trained and scored.
+
+    It logs `train/loss` and, for validation and test, the loss and `val/dice_ET`, `val/iou_ET`, `val/hd95_mm_ET` and
+    so on for each region, their means, and the voxel accuracy. Scores are taken on the grid of the preprocessed
+    cases, distances in its millimetres.
+
+    Args:
+        network: From images (B, C, X, Y, Z) to logits (B, 1 + labels, X, Y, Z), channel 0 the background.
+        loss: Of logits and label (B, 1, X, Y, Z).
+        optimizer: Makes an optimiser from the parameters.
+        scheduler: Makes a learning-rate schedule from the optimiser.
+        scheduler_interval: When the schedule moves on.
+        regions: Scored regions: names of `labels.REGIONS`, or own names with their labels.
+        empty: Convention for regions that are empty in the reference or the prediction.
+        inferer: Covers volumes larger than the training patch, such as a sliding window; null gives the network
+            whole volumes.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        *,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        scheduler: LRSchedulerCallable | None = None,
+        scheduler_interval: Literal["epoch", "step"] = "epoch",
+        regions: Sequence[str] | Mapping[str, Sequence[int]] = ("ET", "ED", "NCR", "WT", "TC"),
+        empty: str = "brats",
+        inferer: Inferer | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["inferer"], logger=False)
+        self.network = network
+        self.loss = loss
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.scheduler_interval = scheduler_interval
+        self.inferer: Callable[[torch.Tensor, nn.Module], torch.Tensor] | None = inferer
+        try:
+            self.scores = RegionScores(regions, empty=empty)
+        except ValueError as error:
+            raise ConfigError(f"model.regions or model.empty: {error}") from error
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (B, 1 + labels, X, Y, Z) of images (B, C, X, Y, Z)."""
+        logits: torch.Tensor = self.network(image)
+        return logits
+
+    def _step(self, batch: Batch, stage: Stage) -> torch.Tensor:
+        image, label = batch[IMAGE], batch[LABEL]
+        whole = stage == "train" or self.inferer is None
+        logits = self(image) if whole or self.inferer is None else self.inferer(image, self.network)
+        if self.current_epoch == 0:
+            _require_fit(logits, label, batch[CASE])
+        loss: torch.Tensor = self.loss(logits, label.long())
+        self.log(
+            f"{stage}/loss",
+            loss,
+            batch_size=len(image),
+            on_step=stage == "train",
+            on_epoch=True,
+            prog_bar=True,
+            sync_dist=stage != "train",
+        )
+        if stage != "train":
+            prediction = logits.argmax(dim=1).to(torch.uint8)
+            self.scores.update(prediction, label[:, 0], spacing_mm=batch[SPACING], cases=batch[CASE])
+        return loss
+
+    def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002
+        """Loss of one batch."""
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:  # noqa: ARG002
+        """Loss and scores of one batch."""
+        self._step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:  # noqa: ARG002
+        """Loss and scores of one batch."""
+        self._step(batch, "test")
+
+    def on_validation_epoch_start(self) -> None:
+        """Scores are those of one pass: they stay readable until the next."""
+        self.scores.reset()
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores over all cases of all processes."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores over all cases of all processes."""
+        self._log_scores("test")
+
+    def _log_scores(self, stage: Stage) -> None:
+        self.log_dict({f"{stage}/{name}": value for name, value in self.scores.compute().items()})
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser and its schedule, as configured."""
+        optimizer = self.optimizer(self.parameters())
+        if self.scheduler is None:
+            return optimizer
+        scheduler = self.scheduler(optimizer)
+        schedule: LRSchedulerConfigType = {"scheduler": scheduler, "interval": self.scheduler_interval}
+        if isinstance(scheduler, ReduceLROnPlateau):
+            schedule["monitor"] = scheduler.monitor
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+def _require_fit(logits: torch.Tensor, label: torch.Tensor, cases: Sequence[str]) -> None:
+    """Compare the network's channels with the labels at hand (a device synchronisation: first epoch only).
+
+    Raises:
+        ConfigError: Logits on another grid than the label, or too few channels.
+    """
+    if logits.shape[2:] != label.shape[2:]:
+        raise ConfigError(
+            f"the network turned images of {list(label.shape[2:])} voxels into logits of {list(logits.shape[2:])}: "
+            "choose a preprocessing size that its strides divide"
+        )
+    if (highest := int(label.max())) >= logits.shape[1]:
+        name = next(name for name, value in LABELS.items() if value == highest)
+        raise ConfigError(
+            f"{', '.join(cases)}: the label {name} needs a network with {highest + 1} output channels, "
+            f"found {logits.shape[1]}"
+        )

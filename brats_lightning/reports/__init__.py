@@ -1,0 +1,1 @@
+"""What one says about a run: tables and pictures."""

@@ -1,0 +1,97 @@
+"""The folder of a run: which one, and what lies in it.
+
+runs/<name>/config.yaml  split.json  metrics.csv  checkpoints/{best,last}.ckpt  wandb/  figures/
+"""
+
+import os
+from pathlib import Path
+
+from brats_lightning.errors import CheckpointError, ConfigError
+
+RUNS = Path("runs")
+CONFIG, SPLIT, CHECKPOINTS = "config.yaml", "split.json", "checkpoints"
+NAMED_CHECKPOINTS = ("best", "last")
+_INHERITED = "BRATS_RUN"
+
+
+def claim_run(name: str, *, given: Path | None, continues: bool) -> Path:
+    """The folder for a training run, made and nobody else's.
+
+    Processes that the first one starts for further GPUs inherit its folder.
+
+    Args:
+        name: Used where no folder is given: `runs/<name>`, with a number behind it where that is taken.
+        given: The user's wish.
+        continues: Whether a run that is there is to be gone on with.
+
+    Raises:
+        ConfigError: The folder holds a run that would be overwritten, or cannot be made.
+    """
+    if (inherited := os.environ.get(_INHERITED)) and "LOCAL_RANK" in os.environ:
+        return Path(inherited)
+    folder = _make(given, continues=continues) if given else _first_free(RUNS / _named_by_job(name))
+    os.environ[_INHERITED] = str(folder.resolve())
+    return folder
+
+
+def _named_by_job(name: str) -> str:
+    """All tasks of a SLURM job are one run."""
+    job = os.environ.get("SLURM_JOB_ID")
+    return f"{name}-{job}" if job and "SLURM_PROCID" in os.environ else name
+
+
+def _make(folder: Path, *, continues: bool) -> Path:
+    if not continues and any((folder / CHECKPOINTS).glob("*.ckpt")):
+        raise ConfigError(
+            f"{folder} holds a run with checkpoints: go on with it by --ckpt_path last, or give another --run"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the run folder {folder} cannot be made ({error.strerror}): give another --run") from error
+    return folder
+
+
+def _first_free(wanted: Path) -> Path:
+    for number in range(1, 10_000):
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if "SLURM_PROCID" in os.environ:
+                return folder
+        except OSError as error:
+            raise ConfigError(
+                f"the run folder {folder} cannot be made ({error.strerror}): give another --run"
+            ) from error
+        else:
+            return folder
+    raise ConfigError(f"{wanted} and 9,999 folders numbered after it are taken: give a --run")
+
+
+def find_checkpoint(wanted: str, run: Path | None) -> Path:
+    """The file of a checkpoint.
+
+    Args:
+        wanted: `best` or `last` of the run, or a path.
+        run: Folder of the run.
+
+    Raises:
+        CheckpointError: It is not there.
+    """
+    if wanted not in NAMED_CHECKPOINTS:
+        if not Path(wanted).is_file():
+            raise CheckpointError(f"no checkpoint {wanted}: expected a file, or `best` or `last` of a --run")
+        return Path(wanted)
+    if run is None:
+        raise CheckpointError(f"--ckpt_path {wanted} needs a --run whose {wanted} checkpoint is meant")
+    path = run / CHECKPOINTS / f"{wanted}.ckpt"
+    if not path.is_file():
+        raise CheckpointError(f"{run} has no {wanted} checkpoint: expected {path}")
+    return path
+
+
+def run_of_checkpoint(path: Path) -> Path | None:
+    """The run folder that a checkpoint lies in, None where it lies alone."""
+    folder = path.parent.parent
+    return folder if path.parent.name == CHECKPOINTS and (folder / CONFIG).is_file() else None

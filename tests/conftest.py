@@ -1,0 +1,95 @@
+"""Fixtures that several rooms share."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+SHARED = Path(__file__).parents[1] / ".." / "shared"
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+WriteCase = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of real cases and reference values beside the checkout; tests that need it are skipped without it."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("needs the real cases and reference values in ../shared, which are absent here")
+    return SHARED
+
+
+def brain_and_tumour(
+    shape: tuple[int, int, int], values: Sequence[int], seed: int
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
+    """Four images (4, X, Y, Z) of a ball of noise, and nested boxes that hold the label values, outermost first."""
+    generator = np.random.default_rng(seed)
+    axes = np.meshgrid(*[np.linspace(-1, 1, size) for size in shape], indexing="ij")
+    ball = np.sum(np.square(axes), axis=0) < 0.8
+    images = (generator.integers(100, 1000, (4, *shape)) * ball).astype(np.int16)
+    label = np.zeros(shape, np.uint8)
+    for depth, value in enumerate(values):
+        box = tuple(slice(size // 3 + depth, size // 3 + 2 * len(values) + 2 - depth) for size in shape)
+        label[box] = value
+        images[(slice(None), *box)] += np.int16(300 * (depth + 1))
+    label[~ball] = 0
+    images *= ball.astype(np.int16)
+    return images, label
+
+
+@pytest.fixture
+def write_case(tmp_path: Path) -> WriteCase:
+    """Writes one small case in any edition's naming below `tmp_path / "cases"` and returns its folder."""
+
+    def write(
+        case: str = "BraTS2021_00001",
+        *,
+        names: Sequence[str] = ("_t1", "_t1ce", "_t2", "_flair"),
+        label: str | None = "_seg",
+        values: Sequence[int] = (2, 4, 1),
+        shape: tuple[int, int, int] = (20, 22, 18),
+        ending: str = ".nii.gz",
+        folder: str = "",
+        affine: npt.NDArray[Any] = LPS,
+        seed: int = 0,
+    ) -> Path:
+        target = tmp_path / "cases" / folder / case
+        target.mkdir(parents=True, exist_ok=True)
+        images, labels = brain_and_tumour(shape, values, seed)
+        for name, image in zip(names, images, strict=True):
+            nibabel.save(nibabel.Nifti1Image(image, affine), target / f"{case}{name}{ending}")
+        if label is not None:
+            nibabel.save(nibabel.Nifti1Image(labels, affine), target / f"{case}{label}{ending}")
+        return target
+
+    return write
+
+
+@pytest.fixture
+def write_decathlon(tmp_path: Path) -> Callable[[], Path]:
+    """Writes two small cases as the Medical Segmentation Decathlon's Task01 and returns the folder."""
+
+    def write() -> Path:
+        root = tmp_path / "Task01_BrainTumour"
+        for part in ("imagesTr", "labelsTr", "imagesTs"):
+            (root / part).mkdir(parents=True)
+        for seed, part in ((1, "imagesTr"), (2, "imagesTs")):
+            images, labels = brain_and_tumour((20, 22, 18), (1, 3, 2), seed)
+            flair_t1_t1c_t2 = np.stack([images[3], images[0], images[1], images[2]], axis=-1)
+            path = root / part / f"BRATS_{seed:03}.nii.gz"
+            nibabel.save(nibabel.Nifti1Image(flair_t1_t1c_t2, LPS), path)
+            (root / part / f"._{path.name}").write_bytes(b"shadow")
+            if part == "imagesTr":
+                nibabel.save(nibabel.Nifti1Image(labels, LPS), root / "labelsTr" / path.name)
+        description = {
+            "modality": {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"},
+            "labels": {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"},
+        }
+        (root / "dataset.json").write_text(json.dumps(description))
+        return root
+
+    return write
