@@ -2,8 +2,10 @@
 
 import logging
 import warnings
+from argparse import ArgumentParser
 from collections.abc import Hashable, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from brats_lightning.data.datamodule import BratsDataModule
-from brats_lightning.errors import ConfigError
+from brats_lightning.errors import BratsError, CheckpointError, ConfigError
 from brats_lightning.loggers import MetricsCsv
 from brats_lightning.model.callbacks import RandomState
 from brats_lightning.model.module import SegmentationModule
@@ -24,6 +26,7 @@ from brats_lightning.runs import (
     CONFIG,
     SPLIT,
     claim_run,
+    discard_if_empty,
     find_checkpoint,
     run_of_checkpoint,
 )
@@ -55,19 +58,24 @@ class BratsCLI(LightningCLI):
 
     def __init__(self, args: Sequence[str]) -> None:
         quiet = {"exit_on_error": False}
-        super().__init__(
-            SegmentationModule,
-            BratsDataModule,
-            save_config_callback=SaveRunConfig,
-            trainer_defaults={
-                "use_distributed_sampler": False,  # the data module's samplers know the ranks
-                "callbacks": [RandomState(), RichProgressBar()],
-            },
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            parser_kwargs={**quiet, **{name: dict(quiet) for name in self.subcommands()}},
-            args=list(args),
-        )
+        self.run: Path | None = None
+        try:
+            super().__init__(
+                SegmentationModule,
+                BratsDataModule,
+                save_config_callback=SaveRunConfig,
+                trainer_defaults={
+                    "use_distributed_sampler": False,  # the data module's samplers know the ranks
+                    "callbacks": [RandomState(), RichProgressBar()],
+                },
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                parser_kwargs={**quiet, **{name: dict(quiet) for name in self.subcommands()}},
+                args=list(args),
+            )
+        finally:
+            if self.run is not None:
+                discard_if_empty(self.run)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -112,17 +120,16 @@ class BratsCLI(LightningCLI):
             BratsError: A folder or checkpoint that does not fit.
         """
         chosen = self._chosen
-        run = self._settle_run(chosen)
+        self.run = run = self._settle_run(chosen)
         chosen.run = run
         chosen.trainer.default_root_dir = str(run)
-        if chosen.data.split_file is None:
-            chosen.data.split_file = run / SPLIT
+        chosen.data.split_file = run / SPLIT
         if chosen.trainer.precision is None:
             chosen.trainer.precision = automatic_precision(chosen.trainer.accelerator)
         if self.config.subcommand != "fit":
             chosen.trainer.logger = False  # the table and the CSV of scores are the result
         for logger in _as_list(chosen.trainer.logger):
-            if isinstance(logger, Namespace) and logger.get("init_args", {}).get("save_dir", "") is None:
+            if isinstance(logger, Namespace) and "save_dir" in logger.get("init_args", {}):
                 logger.init_args.save_dir = run
 
     def _settle_run(self, chosen: Namespace) -> Path:
@@ -181,7 +188,7 @@ class CacheCLI(BratsCLI):
         """Only the data."""
         parser = self._subcommand_parsers[self.config.subcommand]
         only_data = Namespace(data=self._chosen.data)
-        self.datamodule = parser.instantiate_classes(only_data).data
+        self.datamodule = parser.instantiate(only_data).data
 
     def _run_subcommand(self, subcommand: str) -> None:  # noqa: ARG002
         self.datamodule.prepare_data()
@@ -227,9 +234,16 @@ def cache(arguments: Sequence[str]) -> None:
 def _run(cli: type[BratsCLI], subcommand: str, arguments: Sequence[str]) -> None:
     _quieten()
     try:
-        cli([subcommand, *_with_config_of_run(arguments)])
+        cli([subcommand, *_with_config_of_run(subcommand, arguments)])
     except ArgumentError as error:
         raise ConfigError(" ".join(str(error).split())) from error
+    except UnpicklingError as error:
+        raise CheckpointError("the checkpoint holds more than tensors and plain data: it is not loaded") from error
+    except ValueError as error:
+        # jsonargparse tells what a constructor raised in a text of its own; the original is its cause.
+        if isinstance(error.__cause__, BratsError):
+            raise error.__cause__ from error
+        raise
 
 
 def _quieten() -> None:
@@ -242,18 +256,28 @@ def _quieten() -> None:
         r".*LeafSpec.*",
         r".*smaller than the logging interval.*",
         r".*does not have many workers.*",
+        r".*exists and is not empty.*",
     ):
         warnings.filterwarnings("ignore", message)
 
 
-def _with_config_of_run(arguments: Sequence[str]) -> list[str]:
-    """A run goes on from its folder alone: its own configuration is read where no other is given."""
-    given = list(arguments)
-    if any(argument.split("=")[0] in {"--config", "-c"} for argument in given):
-        return given
-    for place, argument in enumerate(given):
-        name, _, value = argument.partition("=")
-        if name == "--run":
-            folder = Path(value or (given[place + 1] if place + 1 < len(given) else ""))
-            return ["--config", str(folder / CONFIG), *given] if (folder / CONFIG).is_file() else given
-    return given
+def _with_config_of_run(subcommand: str, arguments: Sequence[str]) -> list[str]:
+    """A run goes on from its folder alone: its own configuration is read where no other is given.
+
+    Raises:
+        ConfigError: No configuration is given and the run has none.
+    """
+    options = ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("--config", "--run", "--ckpt_path"):
+        options.add_argument(name)
+    options.add_argument("-c", dest="config")
+    options.add_argument("-h", "--help", "--print_config", dest="asks", nargs="?", const=True)
+    known, _ = options.parse_known_args(list(arguments))
+    if known.config or known.asks or known.run is None:
+        return list(arguments)
+    config = Path(known.run) / CONFIG
+    if not config.is_file():
+        raise ConfigError(f"no run in {known.run}: expected {config}; a new run needs a --config")
+    # What a run was last continued from is no part of the next command.
+    checkpoint = known.ckpt_path or ("null" if subcommand == "fit" else "best")
+    return ["--config", str(config), *arguments, "--ckpt_path", checkpoint]

@@ -3,8 +3,10 @@
 runs/<name>/config.yaml  split.json  metrics.csv  checkpoints/{best,last}.ckpt  wandb/  figures/
 """
 
+import contextlib
 import os
 from pathlib import Path
+from zipfile import is_zipfile
 
 from brats_lightning.errors import CheckpointError, ConfigError
 
@@ -69,6 +71,12 @@ def _first_free(wanted: Path) -> Path:
     raise ConfigError(f"{wanted} and 9,999 folders numbered after it are taken: give a --run")
 
 
+def discard_if_empty(run: Path) -> None:
+    """Remove the folder of a run that failed before it made anything."""
+    with contextlib.suppress(OSError):
+        run.rmdir()
+
+
 def find_checkpoint(wanted: str, run: Path | None) -> Path:
     """The file of a checkpoint.
 
@@ -79,15 +87,15 @@ def find_checkpoint(wanted: str, run: Path | None) -> Path:
     Raises:
         CheckpointError: It is not there.
     """
-    if wanted not in NAMED_CHECKPOINTS:
-        if not Path(wanted).is_file():
-            raise CheckpointError(f"no checkpoint {wanted}: expected a file, or `best` or `last` of a --run")
-        return Path(wanted)
-    if run is None:
-        raise CheckpointError(f"--ckpt_path {wanted} needs a --run whose {wanted} checkpoint is meant")
-    path = run / CHECKPOINTS / f"{wanted}.ckpt"
+    path = Path(wanted)
+    if wanted in NAMED_CHECKPOINTS:
+        if run is None:
+            raise CheckpointError(f"--ckpt_path {wanted} needs a --run whose {wanted} checkpoint is meant")
+        path = run / CHECKPOINTS / f"{wanted}.ckpt"
     if not path.is_file():
-        raise CheckpointError(f"{run} has no {wanted} checkpoint: expected {path}")
+        raise CheckpointError(f"no checkpoint {path}: expected a file, or `best` or `last` of a --run")
+    if not is_zipfile(path):
+        raise CheckpointError(f"{path} is no checkpoint, or one that was cut short")
     return path
 
 

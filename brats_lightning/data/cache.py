@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import torch
 import xxhash
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader, Dataset
@@ -84,6 +85,7 @@ class CaseCache:
             num_workers=min(workers, len(missing)),
             collate_fn=cast("Any", _as_is),  # without a batch size it gets one item, not a list
             prefetch_factor=1 if workers else None,
+            generator=torch.Generator(),  # the global one belongs to the network: a cold cache must not move it
         )
         with _progress() as progress:
             for built in progress.track(loader, total=len(missing), description=self._doing()):

@@ -10,7 +10,7 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable, Reduce
 from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
 from torch import nn
 
-from brats_lightning.errors import ConfigError
+from brats_lightning.errors import CheckpointError, ConfigError
 from brats_lightning.labels import CASE, IMAGE, LABEL, LABELS, SPACING
 from brats_lightning.metrics.region_scores import RegionScores
 
@@ -69,8 +69,7 @@ class SegmentationModule(LightningModule):
 
     def _step(self, batch: Batch, stage: Stage) -> torch.Tensor:
         image, label = batch[IMAGE], batch[LABEL]
-        whole = stage == "train" or self.inferer is None
-        logits = self(image) if whole or self.inferer is None else self.inferer(image, self.network)
+        logits = self._logits(image, whole=stage == "train")
         if self.current_epoch == 0:
             _require_fit(logits, label, batch[CASE])
         loss: torch.Tensor = self.loss(logits, label.long())
@@ -87,6 +86,36 @@ class SegmentationModule(LightningModule):
             prediction = logits.argmax(dim=1).to(torch.uint8)
             self.scores.update(prediction, label[:, 0], spacing_mm=batch[SPACING], cases=batch[CASE])
         return loss
+
+    def _logits(self, image: torch.Tensor, *, whole: bool) -> torch.Tensor:
+        try:
+            return self(image) if whole or self.inferer is None else self.inferer(image, self.network)
+        except torch.OutOfMemoryError as error:
+            raise ConfigError(
+                f"a batch of {list(image.shape)} does not fit into the GPU's memory: lower data.batch_size, "
+                "data.preprocessing.size or the network's channels"
+            ) from error
+        except RuntimeError as error:
+            if self.global_step:
+                raise  # it did fit before: this is no matter of settings
+            raise ConfigError(
+                f"the network does not take images of shape {list(image.shape)}: {str(error).splitlines()[0]}"
+            ) from error
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Take weights over.
+
+        Raises:
+            CheckpointError: They are another network's.
+        """
+        try:
+            return super().load_state_dict(state_dict, strict=strict, assign=assign)
+        except RuntimeError as error:
+            reasons = [line.strip() for line in str(error).splitlines()[1:]]
+            raise CheckpointError(
+                f"the checkpoint's weights are not those of the configured {type(self.network).__name__}: "
+                f"{reasons[0] if reasons else error} ({len(reasons)} differences in all)"
+            ) from error
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002
         """Loss of one batch."""

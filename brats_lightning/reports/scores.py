@@ -42,7 +42,8 @@ def print_scores(scores: RegionScores, *, title: str, console: Console | None = 
         console: Standard output where None.
     """
     rows = scores.rows
-    table = Table(title=title, caption=f"{len(rows)} cases · empty masks: {scores.empty.name} convention")
+    caption = f"{len(rows)} cases · voxel accuracy {_spread(rows, 'accuracy')} · empty masks: {scores.empty.name} convention"
+    table = Table(title=title, caption=caption)
     table.add_column("region")
     for heading in SHOWN.values():
         table.add_column(heading, justify="right")
