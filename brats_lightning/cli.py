@@ -21,7 +21,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "phantom": Command("write seeded synthetic cases as a BraTS 2021 folder", "data.phantom:phantom"),
+    "phantom": Command("write seeded synthetic cases as a BraTS 2021 folder", "phantom.folder:phantom"),
     "check": Command("list everything that is wrong with a folder of cases", "data.check:check"),
     "cache": Command("preprocess the cases of a configuration ahead of training", "experiment:cache", True),
     "fit": Command("train a network, or go on training it", "experiment:fit", True),

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from jsonargparse import ArgumentError, Namespace
+from jsonargparse import ArgumentParser as JsonArgumentParser
 from jsonargparse.typing import register_type
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
@@ -186,9 +187,9 @@ class CacheCLI(BratsCLI):
 
     def instantiate_classes(self) -> None:
         """Only the data."""
-        parser = self._subcommand_parsers[self.config.subcommand]
-        only_data = Namespace(data=self._chosen.data)
-        self.datamodule = parser.instantiate(only_data).data
+        parser = JsonArgumentParser()
+        parser.add_class_arguments(BratsDataModule, "data")
+        self.datamodule = parser.instantiate(Namespace(data=self._chosen.data)).data
 
     def _run_subcommand(self, subcommand: str) -> None:  # noqa: ARG002
         self.datamodule.prepare_data()

@@ -67,7 +67,8 @@ class SegmentationModule(LightningModule):
         logits: torch.Tensor = self.network(image)
         return logits
 
-    def _step(self, batch: Batch, stage: Stage) -> torch.Tensor:
+    def _step(self, batch: Batch, stage: Stage) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (B, 1 + labels, X, Y, Z) and loss of a batch, logged and scored."""
         image, label = batch[IMAGE], batch[LABEL]
         logits = self._logits(image, whole=stage == "train")
         if self.current_epoch == 0:
@@ -82,10 +83,14 @@ class SegmentationModule(LightningModule):
             prog_bar=True,
             sync_dist=stage != "train",
         )
-        if stage != "train":
-            prediction = logits.argmax(dim=1).to(torch.uint8)
-            self.scores.update(prediction, label[:, 0], spacing_mm=batch[SPACING], cases=batch[CASE])
-        return loss
+        return logits, loss
+
+    def _score(self, batch: Batch, stage: Stage) -> torch.Tensor:
+        """Predicted labels (B, X, Y, Z) of a batch, after they were scored."""
+        logits, _ = self._step(batch, stage)
+        prediction = logits.argmax(dim=1).to(torch.uint8)
+        self.scores.update(prediction, batch[LABEL][:, 0], spacing_mm=batch[SPACING], cases=batch[CASE])
+        return prediction
 
     def _logits(self, image: torch.Tensor, *, whole: bool) -> torch.Tensor:
         try:
@@ -119,15 +124,15 @@ class SegmentationModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002
         """Loss of one batch."""
-        return self._step(batch, "train")
+        return self._step(batch, "train")[1]
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:  # noqa: ARG002
-        """Loss and scores of one batch."""
-        self._step(batch, "val")
+    def validation_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002
+        """Score one batch; gives its predicted labels (B, X, Y, Z) to callbacks."""
+        return self._score(batch, "val")
 
-    def test_step(self, batch: Batch, batch_index: int) -> None:  # noqa: ARG002
-        """Loss and scores of one batch."""
-        self._step(batch, "test")
+    def test_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002
+        """Score one batch; gives its predicted labels (B, X, Y, Z) to callbacks."""
+        return self._score(batch, "test")
 
     def on_validation_epoch_start(self) -> None:
         """Scores are those of one pass: they stay readable until the next."""

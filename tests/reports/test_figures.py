@@ -56,6 +56,13 @@ def test_right_is_left_anterior_and_superior_are_up(tmp_path: Path, brain: Array
         assert part.size
         assert part.max() < panel / 2
     assert 0 < rows.min() < rows.max() < panel / 2
+    picture = imread(tmp_path / "case.png")[: -round(BOTTOM * DPI), :, :3]
+    filled = picture.max(axis=2) - picture.min(axis=2) > 0.12  # the fill is where the outline is
+    assert filled.sum() > 3 * found.sum()
+    for axis in (0, 1):
+        covered, outlined = (np.flatnonzero(pixels.any(axis=axis)) for pixels in (filled, found))
+        assert abs(covered.min() - outlined.min()) <= 3
+        assert abs(covered.max() - outlined.max()) <= 3
 
 
 def test_a_prediction_adds_a_row(tmp_path: Path, brain: Array) -> None:

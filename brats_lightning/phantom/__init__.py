@@ -1,0 +1,1 @@
+"""Synthetic cases: anatomy, tumours, a scanner, and the BraTS folder they are written to."""

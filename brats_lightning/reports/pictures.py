@@ -1,0 +1,70 @@
+"""A callback that draws test cases with reference and prediction; the module itself draws nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from brats_lightning.labels import CASE, IMAGE, LABEL, SPACING
+from brats_lightning.reports.figures import overlay
+
+FIGURES = "figures"
+FRAME_VOXELS = 4
+Array = npt.NDArray[Any]
+
+
+class OverlayPictures(Callback):
+    """Draw the first test cases into the run's folder, as `figures/<case>.png`.
+
+    Args:
+        cases: How many; 0 draws none.
+    """
+
+    def __init__(self, *, cases: int = 4) -> None:
+        self.cases = cases
+        self._drawn = 0
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Begin to count."""
+        self._drawn = 0
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002
+        outputs: Any,
+        batch: dict[str, Any],
+        *_: Any,
+    ) -> None:
+        """Draw what is still missing; `outputs` is the prediction (B, X, Y, Z)."""
+        if not trainer.is_global_zero:
+            return
+        folder = Path(trainer.default_root_dir) / FIGURES
+        for index, case in enumerate(batch[CASE]):
+            if self._drawn >= self.cases:
+                return
+            folder.mkdir(parents=True, exist_ok=True)
+            overlay(
+                _with_dark_background(batch[IMAGE][index]),
+                _framed(batch[LABEL][index, 0].cpu().numpy()),
+                prediction=_framed(outputs[index].cpu().numpy()),
+                spacing_mm=batch[SPACING][index].tolist(),
+                path=folder / f"{case}.png",
+                title=f"{case} · {Path(trainer.default_root_dir).name}",
+            )
+            self._drawn += 1
+
+
+def _with_dark_background(image: torch.Tensor) -> Array:
+    """Preprocessed images are 0 outside the brain, which is not their lowest value."""
+    array = _framed(image.float().cpu().numpy())
+    array[:, (array == 0).all(axis=0)] = array.min()
+    return array
+
+
+def _framed(array: Array) -> Array:
+    """Add background around the last three axes: a crop to the brain leaves no room for marks."""
+    return np.pad(array, [(0, 0)] * (array.ndim - 3) + [(FRAME_VOXELS, FRAME_VOXELS)] * 3)
