@@ -19,10 +19,12 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(READY)  ## phantoms → cache → fit → test, in a few minutes on two cores
-	$(BIN)/brats phantom runs/demo-cases --cases 16 --size '[96, 96, 62]'
+	rm -rf runs/demo
+	$(BIN)/brats phantom runs/demo-cases --cases 24 --size '[160, 160, 104]'
 	$(BIN)/brats cache --config configs/demo.yaml
 	$(BIN)/brats fit --config configs/demo.yaml
-	$(BIN)/brats test --config configs/demo.yaml
+	$(BIN)/brats test --run runs/demo
+	@echo "The run lies in runs/demo, pictures of test cases in runs/demo/figures"
 
 test: $(READY)  ## every test, within ten minutes on two cores
 	$(BIN)/python -m pytest

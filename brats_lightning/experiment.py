@@ -13,7 +13,7 @@ from jsonargparse import ArgumentError, Namespace
 from jsonargparse import ArgumentParser as JsonArgumentParser
 from jsonargparse.typing import register_type
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from brats_lightning.data.datamodule import BratsDataModule
@@ -23,7 +23,6 @@ from brats_lightning.model.callbacks import RandomState
 from brats_lightning.model.module import SegmentationModule
 from brats_lightning.reports.scores import print_scores, write_scores
 from brats_lightning.runs import (
-    CHECKPOINTS,
     CONFIG,
     SPLIT,
     claim_run,
@@ -148,14 +147,10 @@ class BratsCLI(LightningCLI):
         return chosen.run or run_of_checkpoint(path) or claim_run(_name_of(chosen), given=None, continues=False)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """A trainer whose checkpoints lie in the run's folder, and a CSV beside every other logger."""
+        """A trainer with a CSV beside every other logger."""
         trainer = super().instantiate_trainer(**kwargs)
-        run = Path(trainer.default_root_dir)
-        for callback in trainer.checkpoint_callbacks:
-            if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:
-                callback.dirpath = str(run / CHECKPOINTS)
         if self.subcommand == "fit":
-            trainer.loggers = [MetricsCsv(run), *trainer.loggers]
+            trainer.loggers = [MetricsCsv(Path(trainer.default_root_dir)), *trainer.loggers]
         return trainer
 
     def after_fit(self) -> None:

@@ -100,7 +100,7 @@ EDITIONS: Mapping[str, Edition] = {
 def label_values(labels: npt.NDArray[Any]) -> set[int]:
     """The distinct values of an integer array of any shape."""
     if labels.size and labels.min() >= 0 and labels.max() <= 255:
-        return set(np.flatnonzero(np.bincount(labels.ravel())).tolist())  # ten times as fast as sorting
+        return set(np.flatnonzero(np.bincount(labels.ravel(order="K"))).tolist())  # ten times as fast as sorting
     return set(np.unique(labels).tolist())
 
 

@@ -1,6 +1,7 @@
 """Loggers: a CSV that survives being continued, and W&B that never hangs."""
 
 import csv
+import io
 import logging
 import netrc
 import os
@@ -11,14 +12,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import Logger
 
-PROBE_SECONDS = 2.5
+from brats_lightning.errors import ConfigError
+
+PROBE_SECONDS = 2.0
 INIT_SECONDS = 15
+FINISH_SECONDS = 60
+WANDB_SERVERS = ("https://api.wandb.ai", "https://api.forge.coreweave.com")
+"""W&B's own: a key for one serves both."""
 log = logging.getLogger(__name__)
 
 
@@ -80,18 +87,18 @@ class MetricsCsv(Logger):
     def _earlier_rows(self, *, before: int) -> list[dict[str, str]]:
         if not self.path.exists():
             return []
-        with self.path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            self._columns = list(dict.fromkeys([*self._columns, *(reader.fieldnames or ())]))
-            # A run killed while it wrote leaves a torn last row.
-            whole = [row for row in reader if None not in row.values() and (row.get("step") or "").isdigit()]
-        return [{name: value for name, value in row.items() if value} for row in whole if int(row["step"]) < before]
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]  # a run killed while it wrote leaves a torn last line
+        reader = csv.DictReader(io.StringIO(whole.decode(errors="replace"), newline=""))
+        self._columns = list(dict.fromkeys([*self._columns, *(reader.fieldnames or ())]))
+        rows = [row for row in reader if None not in (*row, *row.values()) and row.get("step", "").isdigit()]
+        return [{name: value for name, value in row.items() if value} for row in rows if int(row["step"]) < before]
 
     def _write_all(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".part")
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self._columns)
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, self._columns, lineterminator="\n")
             writer.writeheader()
             for row in self._rows or ():
                 self._last_row_at = file.tell()
@@ -99,9 +106,9 @@ class MetricsCsv(Logger):
         temporary.replace(self.path)
 
     def _write_last(self, *, replaces: bool) -> None:
-        with self.path.open("r+", newline="") as file:
+        with self.path.open("r+", encoding="utf-8", newline="") as file:
             self._last_row_at = file.seek(self._last_row_at) if replaces else file.seek(0, os.SEEK_END)
-            csv.DictWriter(file, self._columns).writerow((self._rows or [{}])[-1])
+            csv.DictWriter(file, self._columns, lineterminator="\n").writerow((self._rows or [{}])[-1])
             file.truncate()
 
 
@@ -114,7 +121,7 @@ class WandbRun(WandbLogger):
 
     Which of the two is decided within three seconds: offline without a key or without a route to the server. The
     variable `WANDB_MODE` and the argument `offline` overrule. Offline runs lie in the run's folder under `wandb` and
-    are sent later with `wandb sync`.
+    are sent later with `wandb sync`. At the end of a run whose server was lost, it waits a minute at most.
 
     Args:
         project: Name of the project.
@@ -141,11 +148,13 @@ class WandbRun(WandbLogger):
     ) -> None:
         folder = Path(save_dir or ".")
         folder.mkdir(parents=True, exist_ok=True)
+        # W&B's telemetry about itself asks for the server even offline, and without a route holds up the exit.
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         offline = offline or must_be_offline()
         super().__init__(
             project=project,
             name=name or (folder.resolve().name if save_dir else None),
-            save_dir=str(folder),
+            save_dir=str(folder.resolve()),
             # Not its `offline=True`: that sets a variable that wandb has already read.
             mode="offline" if offline else None,
             log_model=False,
@@ -154,6 +163,7 @@ class WandbRun(WandbLogger):
             tags=tags,
             notes=notes,
         )
+        self._wandb_init.pop("anonymous", None)  # Lightning hands over what W&B warns about
 
     @property
     @rank_zero_experiment
@@ -161,7 +171,8 @@ class WandbRun(WandbLogger):
         """The W&B run, made when first used; goes offline when the server answers the probe and nothing more."""
         import wandb  # noqa: PLC0415 - half a second that offline ranks do not need
 
-        self._wandb_init.setdefault("settings", wandb.Settings(init_timeout=INIT_SECONDS, silent=True))
+        settings = wandb.Settings(init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS, silent=True)
+        self._wandb_init.setdefault("settings", settings)
         if self._experiment is None and self._wandb_init["mode"] is None:
             try:
                 return super().experiment
@@ -169,6 +180,13 @@ class WandbRun(WandbLogger):
                 log.warning("W&B: %s: this run is logged offline", _first_line(error))
                 self._wandb_init["mode"] = "offline"
         return super().experiment
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """End the W&B run with the training run: the next one of this process is another."""
+        super().finalize(status)
+        if self._experiment is not None:
+            self._experiment.finish(exit_code=0 if status == "success" else 1)
 
 
 @rank_zero_only
@@ -182,36 +200,56 @@ def must_be_offline() -> bool:
         return mode in {"offline", "dryrun"}
     if getattr(rank_zero_only, "rank", 0) != 0:
         return True  # only rank 0 logs
-    server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-    if not _has_key(urlsplit(server).hostname or ""):
+    server = _server()
+    if not _has_key(server):
         _say("no API key")
         return True
-    if not reachable(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or server):
+    if not reachable(_proxy_of(server) or server):
         _say(f"no route to {server}")
         return True
     return False
 
 
-def _has_key(host: str) -> bool:
+def _server() -> str:
+    """As W&B finds it: its default has changed between releases, and a variable or a file of settings overrules."""
+    import wandb  # noqa: PLC0415 - half a second that other ranks do not need
+
+    try:
+        return str(wandb.setup().settings.base_url)
+    except ValueError as error:
+        found = os.environ.get("WANDB_BASE_URL")
+        raise ConfigError(f"WANDB_BASE_URL: expected https://HOST, found {found!r}") from error
+
+
+def _has_key(server: str) -> bool:
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    file = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    hosts = {urlsplit(server).netloc}
+    if server in WANDB_SERVERS:
+        hosts |= {urlsplit(url).netloc for url in WANDB_SERVERS}
+    file = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
     try:
-        return netrc.netrc(file).authenticators(host) is not None
+        entries = netrc.netrc(file)
     except (OSError, netrc.NetrcParseError):
         return False
+    return any(entries.authenticators(host) for host in hosts)
+
+
+def _proxy_of(url: str) -> str | None:
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
 def reachable(url: str, *, seconds: float = PROBE_SECONDS) -> bool:
     """Whether a TCP connection to a URL's host opens in time; name look-up counts, it can block for minutes."""
-    parts = urlsplit(url)
+    parts = urlsplit(url if "//" in url else f"//{url}")  # a proxy may come without its scheme
     port = parts.port or (80 if parts.scheme == "http" else 443)
     opened = threading.Event()
 
     def connect() -> None:
         try:
             socket.create_connection((parts.hostname or "", port), timeout=seconds).close()
-        except OSError:
+        except (OSError, UnicodeError):  # the second is a name that cannot be one
             return
         opened.set()
 

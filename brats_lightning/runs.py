@@ -31,19 +31,32 @@ def claim_run(name: str, *, given: Path | None, continues: bool) -> Path:
     """
     if (inherited := os.environ.get(_INHERITED)) and "LOCAL_RANK" in os.environ:
         return Path(inherited)
+    if given is None and "TORCHELASTIC_RUN_ID" in os.environ:
+        raise ConfigError("the processes of torchrun cannot agree on a new folder: give a --run")
     folder = _make(given, continues=continues) if given else _first_free(RUNS / _named_by_job(name))
     os.environ[_INHERITED] = str(folder.resolve())
     return folder
 
 
 def _named_by_job(name: str) -> str:
-    """All tasks of a SLURM job are one run."""
+    """All tasks of a SLURM job's step are one run."""
     job = os.environ.get("SLURM_JOB_ID")
-    return f"{name}-{job}" if job and "SLURM_PROCID" in os.environ else name
+    if not job or not _is_slurm_task():
+        return name
+    step = os.environ.get("SLURM_STEP_ID", "0")
+    return f"{name}-{job}" if step == "0" else f"{name}-{job}.{step}"
+
+
+def _is_slurm_task() -> bool:
+    return "SLURM_PROCID" in os.environ
+
+
+def _holds_checkpoints(folder: Path) -> bool:
+    return any((folder / CHECKPOINTS).glob("*.ckpt"))
 
 
 def _make(folder: Path, *, continues: bool) -> Path:
-    if not continues and any((folder / CHECKPOINTS).glob("*.ckpt")):
+    if not continues and _holds_checkpoints(folder):
         raise ConfigError(
             f"{folder} holds a run with checkpoints: go on with it by --ckpt_path last, or give another --run"
         )
@@ -60,7 +73,8 @@ def _first_free(wanted: Path) -> Path:
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
-            if "SLURM_PROCID" in os.environ:
+            # Made by another task, and still without checkpoints, as those are only written by all together.
+            if _is_slurm_task() and folder.is_dir() and not _holds_checkpoints(folder):
                 return folder
         except OSError as error:
             raise ConfigError(
@@ -101,5 +115,6 @@ def find_checkpoint(wanted: str, run: Path | None) -> Path:
 
 def run_of_checkpoint(path: Path) -> Path | None:
     """The run folder that a checkpoint lies in, None where it lies alone."""
+    path = path.absolute()
     folder = path.parent.parent
     return folder if path.parent.name == CHECKPOINTS and (folder / CONFIG).is_file() else None

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from brats_lightning.phantom.folder import phantom
+
 SHARED = Path(__file__).parents[1] / ".." / "shared"
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 WriteCase = Callable[..., Path]
@@ -93,3 +95,11 @@ def write_decathlon(tmp_path: Path) -> Callable[[], Path]:
         return root
 
     return write
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of six small synthetic cases."""
+    folder = tmp_path_factory.mktemp("phantoms") / "cases"
+    phantom(folder, cases=6, size=(48, 48, 31), workers=1)
+    return folder

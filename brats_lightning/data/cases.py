@@ -1,5 +1,6 @@
 """Find the cases of a folder: any edition, nested or flat, its quirks and published defects known."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ EXPECTED = (
     "case folders of BraTS 2012–2024 (such as BraTS2021_00000/BraTS2021_00000_t1ce.nii.gz) "
     "or the MSD Task01 folder with its dataset.json"
 )
+_SCAN_2015 = re.compile(r"^(brats_.+_pat\d+)_\d+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,12 @@ def find_cases(root: Path, *, modalities: Iterable[Modality] = MODALITIES, editi
         raise ConfigError(f"edition {edition!r} is unknown: expected one of {', '.join(EDITIONS)}")
     if not root.is_dir():
         raise ConfigError(f"no folder {root}: expected one that holds {EXPECTED}")
+    wanted = tuple(modalities)
     groups, problems = group_files(root)
     cases = decathlon_cases(root, problems)
     known_editions = LabelSchemes(edition, groups)
     for group in groups:
-        case = _case(group, tuple(modalities), known_editions, problems)
+        case = _case(group, wanted, known_editions, problems)
         if case is not None:
             cases.append(case)
     cases, twice = _without_duplicates(cases)
@@ -102,11 +105,13 @@ def _unusual_case(path: Path, case: str) -> bool:
 
 
 def _patient(group: CaseFiles) -> str:
-    """2018 and 2019 number the scans of a patient at the end, 2023 and 2024 the time points."""
+    """2018 and 2019 number the scans of a patient at the end, 2023 and 2024 the time points, 2015 the day."""
     if group.family in {"GLI", "PED", "2023"}:
         return group.case.rpartition("-")[0]
     if group.family in {"2018", "2019"}:
-        return group.case.rpartition("_")[0]
+        return group.case.partition("_")[2].rpartition("_")[0]  # the same patients have the same names in both years
+    if group.family == "2015" and (match := _SCAN_2015.match(group.case)):
+        return match[1]
     return group.case
 
 

@@ -51,7 +51,7 @@ def check(
         workers: Processes that read; null takes the cores this process may use.
     """
     checked = check_cases(root, modalities=modalities, edition=edition, workers=workers)
-    console = Console()
+    console = Console(markup=False, emoji=False)  # brackets in a file's name are no markup
     print_checked(checked, console)
     if checked.problems:
         cases = len({problem.case for problem in checked.problems})

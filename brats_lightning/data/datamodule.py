@@ -105,9 +105,7 @@ class BratsDataModule(LightningDataModule):
         parts = self._parts(labelled)
         problems = self.cache.fill(self._of(parts, *PARTS), workers=self.workers)
         self._refuse(problems)
-        left_out = {problem.case: str(problem) for problem in (*found.problems, *problems)}
-        if left_out:
-            log.warning("%d unusable cases left out: %s", len(left_out), ", ".join(sorted(left_out)))
+        if left_out := _left_out([*found.problems, *problems]):
             parts = _without(parts, left_out)
         if self.split_file is not None and self._rank == 0:
             parts.write(self.split_file)
@@ -151,8 +149,15 @@ class BratsDataModule(LightningDataModule):
         return self.trainer.world_size if self.trainer else 1
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled, augmented batches."""
-        dataset = CaseDataset(self.cache, self.cases_of("train"), augmentation=self.augmentation)
+        """Shuffled, augmented batches.
+
+        Raises:
+            ConfigError: The split has no training case.
+        """
+        cases = self.cases_of("train")
+        if not cases:
+            raise ConfigError("the split has no case to train on: list some under train, or use `brats test`")
+        dataset = CaseDataset(self.cache, cases, augmentation=self.augmentation)
         order = ShuffledDraws(len(dataset), seed=self.seed, rank=self._rank, ranks=self._ranks)
         return self._loader(dataset, order, batch_size=self.batch_size)
 
@@ -172,9 +177,17 @@ class BratsDataModule(LightningDataModule):
         return self._plain_loader(cases)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """Unlabelled cases in order."""
+        """Unlabelled cases in order.
+
+        Raises:
+            DatasetError: Cases that cannot be used.
+        """
         found = find_cases(self.root, modalities=self.preprocessing.modalities, edition=self.edition)
-        return self._plain_loader([case for case in found.cases if case.label is None])
+        unlabelled = [case for case in found.cases if case.label is None]
+        problems = [*found.problems, *self.cache.fill(unlabelled, workers=self.workers)]
+        self._refuse(problems)
+        left_out = _left_out(problems)
+        return self._plain_loader([case for case in unlabelled if case.id not in left_out])
 
     def _plain_loader(self, cases: Sequence[Case]) -> DataLoader[Batch]:
         dataset = CaseDataset(self.cache, cases)
@@ -198,8 +211,19 @@ class BratsDataModule(LightningDataModule):
         )
 
 
+def _left_out(problems: Sequence[Problem]) -> dict[str, str]:
+    """Everything that is wrong with each unusable case."""
+    left_out: dict[str, str] = {}
+    for problem in problems:
+        before = f"{left_out[problem.case]}; " if problem.case in left_out else ""
+        left_out[problem.case] = f"{before}{problem}"
+    if left_out:
+        log.warning("%d unusable cases left out: %s", len(left_out), ", ".join(sorted(left_out)))
+    return left_out
+
+
 def _without(parts: Parts, left_out: dict[str, str]) -> Parts:
     kept = {part: tuple(case for case in getattr(parts, part) if case not in left_out) for part in PARTS}
-    if not kept["train"]:
-        raise ConfigError("no usable case is left to train on")
+    if emptied := [part for part in PARTS if getattr(parts, part) and not kept[part]]:
+        raise ConfigError(f"no usable case is left for {' and '.join(emptied)}")
     return replace(parts, **kept, left_out={**parts.left_out, **left_out})

@@ -114,7 +114,7 @@ class CaseDataset(Dataset[Batch]):
             SPACING: torch.tensor(sample.grid.spacing_mm, dtype=torch.float32),
         }
         if sample.label is not None:
-            item[LABEL] = sample.label
+            item[LABEL] = sample.label.clone()  # augmentation in place must not reach the cache
         if self.augmentation is not None and isinstance(draw, Draw):
             self.augmentation.set_random_state(seed=draw.seed)
             augmented = self.augmentation(item)

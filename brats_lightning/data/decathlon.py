@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from brats_lightning.data.case import Case, Volume4D
+from brats_lightning.data.naming import walk
 from brats_lightning.errors import Problem
 from brats_lightning.labels import MODALITIES, Modality
 
@@ -17,13 +18,13 @@ def decathlon_cases(root: Path, problems: list[Problem]) -> list[Case]:
         problems: Gets what is wrong with descriptions that cannot be used.
     """
     cases = []
-    for description_file in sorted(root.rglob("dataset.json")):
-        folder = description_file.parent
-        if not (folder / "imagesTr").is_dir() and not (folder / "imagesTs").is_dir():
+    for folder, folders, names in walk(root, []):
+        if "dataset.json" not in names or not {"imagesTr", "imagesTs"} & set(folders):
             continue
+        description_file = folder / "dataset.json"
         try:
             channels = _msd_channels(json.loads(description_file.read_text()))
-        except (ValueError, LookupError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
             problems.append(
                 Problem(folder.name, description_file.name, f"no usable description ({error})", "restore it")
             )

@@ -10,6 +10,7 @@ import logging
 import os
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Literal, Protocol
 
 import numpy as np
@@ -87,11 +88,9 @@ class DiskHome:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        probe = folder / f".probe-{os.getpid()}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            TemporaryFile(dir=folder).close()
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise ConfigError(
@@ -140,12 +139,13 @@ class DiskHome:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             reason = "no space left" if error.errno == errno.ENOSPC else error.strerror or type(error).__name__
             raise BratsError(
                 f"the cache entry of {sample.case} could not be written to {self.folder} ({reason}): "
                 "make room or give another folder with --data.cache_dir"
             ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _encode(sample: Sample) -> str:
@@ -173,7 +173,9 @@ def _decode(text: str, tensors: dict[str, torch.Tensor]) -> Sample:
 def _checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:
     digest = xxhash.xxh3_128(text.encode())
     for key in sorted(tensors):
-        digest.update(tensors[key].contiguous().view(torch.uint8).numpy().data)
+        tensor = tensors[key].contiguous()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

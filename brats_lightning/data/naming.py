@@ -7,7 +7,7 @@ files of one case lie together.
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("PED", rf"^(brats-ped-\d{{5}}-\d{{3}})-(t1n|t1c|t2w|t2f|seg){_ENDING}"),
         ("GLI", rf"^(brats-gli-\d{{5}}-\d{{3}})-(t1n|t1c|t2w|t2f|seg){_ENDING}"),
         ("2023", rf"^(brats-(?:ssa|men|met)-\d{{5}}-\d{{3}})-(t1n|t1c|t2w|t2f|seg){_ENDING}"),
-        ("2015", r"^VSD\.Brain[^.]*\.[^.]*\.O\.(MR_T1|MR_T1c|MR_T2|MR_Flair|OT)\..*\.mha$"),
+        ("2015", r"^VSD\.Brain[^.]*\.[^.]*\.(?:O|XX)\.(MR_T1|MR_T1c|MR_T2|MR_Flair|OT)\..*\.mha$"),
     )
 )
 _CASE_FOLDER = re.compile(
@@ -74,22 +74,43 @@ def group_files(root: Path) -> tuple[list[CaseFiles], list[Problem]]:
         root: Searched with all its folders.
 
     Returns:
-        The files case by case, and empty folders that are named like a case.
+        The files case by case; empty folders that are named like a case, and folders that cannot be read.
     """
     groups: dict[tuple[Path, str], CaseFiles] = {}
-    problems = []
-    for directory, folders, names in os.walk(root):
-        folders.sort()
-        folder = Path(directory)
-        for name in sorted(names):
+    problems: list[Problem] = []
+    for folder, folders, names in walk(root, problems):
+        for name in names:
             if recognised := _recognise(folder, name):
                 family, case, kind = recognised
                 group = groups.setdefault((folder, case.lower()), CaseFiles(case, family, folder))
                 group.found[kind.lower()].append(folder / name)
-        if _CASE_FOLDER.match(folder.name) and not names and not folders:
+        if _CASE_FOLDER.match(folder.name) and not folders and all(name.startswith(".") for name in names):
             problems.append(Problem(folder.name, "", "an empty folder", "download the case again or remove the folder"))
         _add_label_of_case_355(groups.get((folder, "brats20_training_355")), names)
     return _gather_2015(groups.values()), problems
+
+
+def walk(root: Path, problems: list[Problem]) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Every folder below a folder with its folders and files, links to folders followed, none met twice.
+
+    Args:
+        root: Comes first.
+        problems: Gets the folders that cannot be read.
+    """
+
+    def unreadable(error: OSError) -> None:
+        problems.append(
+            Problem(Path(error.filename).name, "", f"{error.strerror}: {error.filename}", "make it readable")
+        )
+
+    met: set[str] = set()
+    for directory, folders, names in os.walk(root, onerror=unreadable, followlinks=True):
+        if (place := os.path.realpath(directory)) in met:
+            folders.clear()
+            continue
+        met.add(place)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))  # half-written or thrown away
+        yield Path(directory), folders, sorted(names)
 
 
 def _recognise(folder: Path, name: str) -> tuple[str, str, str] | None:
@@ -111,15 +132,19 @@ def _add_label_of_case_355(case: CaseFiles | None, names: Iterable[str]) -> None
 
 
 def _gather_2015(groups: Iterable[CaseFiles]) -> list[CaseFiles]:
-    """In 2012–2015 each image has a folder of its own: put those of one parent together."""
+    """In 2012–2015 each image has a folder of its own: put those of one patient's folder together.
+
+    Folders of 2012 and 2013 have numbers for names, the same ones below `HG` and `LG`.
+    """
     gathered: list[CaseFiles] = []
     patients: dict[Path, CaseFiles] = {}
     for group in groups:
         if group.family != "2015":
             gathered.append(group)
             continue
-        parent = group.folder.parent
-        patient = patients.setdefault(parent, CaseFiles(parent.name, "2015", parent))
+        folder = group.folder.parent if group.folder.name.lower().startswith("vsd.") else group.folder
+        name = f"{folder.parent.name}_{folder.name}" if folder.name.isdecimal() else folder.name
+        patient = patients.setdefault(folder, CaseFiles(name, "2015", folder))
         for kind, paths in group.found.items():
             patient.found["seg" if kind == "ot" else kind] += paths
     return gathered + list(patients.values())

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from brats_lightning.data.transforms import (
     NormaliseBraind,
     Resampled,
 )
-from brats_lightning.errors import ConfigError
+from brats_lightning.errors import BratsError, ConfigError, DatasetError, Problem
 from brats_lightning.labels import CASE, IMAGE, LABEL, MODALITIES, Modality
 from brats_lightning.nifti import Grid
 
@@ -81,6 +81,11 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if not self.modalities or len(set(self.modalities)) != len(self.modalities):
             raise ConfigError(f"modalities must be distinct and at least one, found {list(self.modalities)}")
+        if unknown := [name for name in self.modalities if name not in MODALITIES]:
+            raise ConfigError(f"modalities are {', '.join(MODALITIES)}, found {', '.join(unknown)}")
+        if self.normalisation not in get_args(Normalisation):
+            expected = ", ".join(get_args(Normalisation))
+            raise ConfigError(f"normalisation must be one of {expected}, found {self.normalisation!r}")
         if self.size is not None and self.spacing_mm is not None:
             raise ConfigError("size and spacing_mm exclude each other: set one of them to null")
         if self.size is not None and min(self.size) < 1:
@@ -108,6 +113,8 @@ class Preprocessing:
         }
         if not self._corrected:
             del settings["n4"]
+        if not self.crop:
+            del settings["crop_margin"]
         return json.dumps(settings, sort_keys=True)
 
     def compose(self) -> Compose:
@@ -128,13 +135,26 @@ class Preprocessing:
         steps.append(NormaliseBraind(IMAGE, mask_key=BRAIN, method=self.normalisation))
         return Compose(steps)
 
+    def _run(self, case: Case) -> dict[str, Any]:
+        try:
+            data: dict[str, Any] = self.compose()({CASE: case})
+        except RuntimeError as error:
+            # MONAI puts an error of its own before the one that a step raised.
+            if isinstance(error.__cause__, BratsError):
+                raise error.__cause__ from None
+            if self._corrected and isinstance(error.__cause__, ValueError):  # N4's words for an image it cannot fit
+                cure = "leave the case out, or change bias_field or n4"
+                raise DatasetError(Problem(case.id, "", str(error.__cause__), cure)) from error
+            raise
+        return data
+
     def __call__(self, case: Case) -> Sample:
         """Preprocess one case.
 
         Raises:
             DatasetError: Everything that is wrong with its files.
         """
-        data = self.compose()({CASE: case})
+        data = self._run(case)
         image = data[IMAGE]
         x, y, z = image.shape[1:]
         grid = Grid((x, y, z), np.asarray(image.affine, np.float64))

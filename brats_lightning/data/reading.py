@@ -1,7 +1,8 @@
 """One case's files as arrays: every check of a case's content stands here, and everything after it trusts its input."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,11 @@ def read_case(case: Case, *, modalities: Sequence[Modality] = MODALITIES) -> Cas
     problems: list[Problem] = []
     notes = list(case.notes)
     volumes: dict[Modality, Volume] = {}
+    read = cache(read_volume)  # a 4-D file holds several modalities
     for modality in modalities:
         file = case.images[modality]
         try:
-            volume = _read_image(file)
+            volume = _read_image(file, read)
             _require_content(volume.array)
         except UnreadableVolumeError as error:
             cure = "download the file again or leave the case out"
@@ -73,8 +75,8 @@ def _name(file: Path | Volume4D) -> str:
     return f"{file.path.name} channel {file.channel}" if isinstance(file, Volume4D) else file.name
 
 
-def _read_image(file: Path | Volume4D) -> Volume:
-    volume = read_volume(file.path if isinstance(file, Volume4D) else file)
+def _read_image(file: Path | Volume4D, read: Callable[[Path], Volume]) -> Volume:
+    volume = read(file.path if isinstance(file, Volume4D) else file)
     if not isinstance(file, Volume4D):
         return _three_dimensional(volume)
     if volume.array.ndim != 4 or volume.array.shape[3] <= file.channel:
@@ -152,8 +154,9 @@ def _assemble(
 ) -> CaseVolumes:
     native = volumes[modalities[0]].grid
     grid = native.ras()
-    image = np.empty((len(modalities), *grid.shape), np.float32)
-    brain = np.zeros(grid.shape, np.bool_)
+    # As in the files, x runs fastest: reordering the axes would cost as much as decompressing.
+    image = np.empty((len(modalities), *grid.shape[::-1]), np.float32).transpose(0, 3, 2, 1)
+    brain = np.zeros(grid.shape[::-1], np.bool_).transpose()
     for channel, modality in enumerate(modalities):
         array = volumes[modality].ras().array
         background = background_value(array)
@@ -178,18 +181,18 @@ def background_value(array: npt.NDArray[Any]) -> float | None:
 
     Usually 0, but some files were z-scored with their background. None where no value fills half of the faces.
     """
-    faces = np.concatenate([np.take(array, end, axis).ravel() for axis in range(3) for end in (0, -1)])
+    faces = np.concatenate([np.moveaxis(array, axis, 0)[end].ravel() for axis in range(3) for end in (0, -1)])
     middle = np.partition(faces, faces.size // 2)[faces.size // 2]  # a value that fills half of them is their median
     return float(middle) if np.count_nonzero(faces == middle) * 2 >= faces.size else None
 
 
 def _label_notes(labels: npt.NDArray[np.uint8], brain: npt.NDArray[np.bool_]) -> list[str]:
-    counts = np.bincount(labels.ravel(), minlength=LABELS["ET"] + 1)
+    counts = np.bincount(labels.ravel(order="K"), minlength=LABELS["ET"] + 1)
     notes = []
     if not counts[1:].any():
         notes.append("the segmentation is empty")
     elif not counts[LABELS["ET"]]:
         notes.append("no enhancing tumour")
-    if outside := np.count_nonzero(labels[~brain]):
+    if outside := np.count_nonzero((labels != 0) & ~brain):
         notes.append(f"{outside} labelled voxels where all images are background")
     return notes

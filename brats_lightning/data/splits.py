@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -161,13 +162,15 @@ def require_cases(parts: Parts, cases: Iterable[Case], *, source: Path) -> None:
         source: Named in the error.
 
     Raises:
-        ConfigError: A listed case is absent, or a patient is in two parts.
+        ConfigError: A listed case is absent or listed twice, or a patient is in two parts.
     """
     patients = {case.id: case.patient for case in cases}
     listed = [case for part in PARTS for case in getattr(parts, part)]
     if absent := sorted(set(listed) - set(patients)):
         shown = ", ".join(absent[:10]) + (" …" if len(absent) > 10 else "")
         raise ConfigError(f"{source} lists {len(absent)} cases that are not in the data: {shown}")
+    if twice := sorted(case for case, count in Counter(listed).items() if count > 1):
+        raise ConfigError(f"{source} lists {', '.join(twice[:10])} more than once")
     seen: dict[str, str] = {}
     for part in PARTS:
         for case in getattr(parts, part):
@@ -193,7 +196,10 @@ def _count(wanted: float, total: int) -> int:
 
 
 def _take(patients: list[list[str]], count: int) -> list[str]:
-    """Remove whole patients from the list until `count` cases are reached; those that would exceed it stay."""
+    """Remove whole patients from the list until `count` cases are reached; those that would exceed it stay.
+
+    Where each of them alone exceeds it, the smallest is taken: a part that is asked for is never empty.
+    """
     taken: list[str] = []
     kept = []
     for patient in patients:
@@ -201,6 +207,8 @@ def _take(patients: list[list[str]], count: int) -> list[str]:
             taken += patient
         else:
             kept.append(patient)
+    if count and not taken and kept:
+        taken = kept.pop(kept.index(min(kept, key=len)))
     patients[:] = kept
     return taken
 

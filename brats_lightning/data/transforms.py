@@ -15,7 +15,7 @@ from monai.transforms import MapTransform, Transform
 from torch.nn.functional import interpolate
 
 from brats_lightning.data.reading import read_case
-from brats_lightning.labels import CASE, IMAGE, LABEL, Modality
+from brats_lightning.labels import CASE, IMAGE, LABEL, Modality, label_values
 
 BRAIN = "brain"
 NATIVE = "native"
@@ -116,12 +116,9 @@ def resample_labels(labels: torch.Tensor, size: tuple[int, int, int]) -> torch.T
     """The label of largest share at each voxel of a (1, X, Y, Z) integer map brought to another size."""
     best = resample_linear((labels == 0).float(), size)
     winner = torch.zeros_like(best, dtype=labels.dtype)
-    for value in labels.unique().tolist():
-        if value == 0:
-            continue
+    for value in sorted(label_values(labels.numpy()) - {0}):
         share = resample_linear((labels == value).float(), size)
-        wins = share > best
-        winner[wins] = value
+        winner.masked_fill_(share > best, value)
         best = torch.maximum(best, share)
     return winner
 
@@ -155,13 +152,13 @@ class NormaliseBraind(MapTransform):
         # The modalities' brains differ by a few voxels: where one has no signal it has no say in its statistics.
         inside = brain & (channel != 0)
         values = channel[inside]
+        if not len(values):
+            return torch.zeros_like(channel)
         if self.method == "zscore":
             low, scale = float(values.mean()), float(values.std(correction=0))
         elif self.method == "minmax":
             low, scale = float(values.min()), float(values.max() - values.min())
         else:
             low, high = np.percentile(values.numpy(), (0.5, 99.5)).tolist()
-            values, scale = values.clamp(low, high), high - low
-        normalised = torch.zeros_like(channel)
-        normalised[inside] = (values - low) / (scale or 1.0)
-        return normalised
+            channel, scale = channel.clamp(low, high), high - low
+        return torch.where(inside, (channel - low) / (scale or 1.0), 0.0)

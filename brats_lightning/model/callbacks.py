@@ -1,18 +1,23 @@
-"""Callbacks that Lightning lacks."""
+"""What a run keeps: its best and its last checkpoint, and the state of its random generators."""
 
 import random
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from brats_lightning.runs import CHECKPOINTS
 
 
 class RandomState(Callback):
     """Store the state of every random generator in checkpoints, and go on from it.
 
-    With it a run that was stopped and continued draws the same dropout masks as one that was not. Plain numbers and
-    tensors only, so that a checkpoint loads without unpickling code.
+    With it a run that was stopped and continued draws the same dropout masks as one that was not, as long as its
+    loaders draw from generators of their own. Plain numbers and tensors only, so that a checkpoint loads without
+    unpickling code.
     """
 
     def __init__(self) -> None:
@@ -50,3 +55,41 @@ class RandomState(Callback):
         version, inner, gauss = self._stored["python"]
         random.setstate((version, tuple(inner), gauss))
         self._stored = None
+
+
+class _RunCheckpoint(ModelCheckpoint):
+    """A checkpoint of one name in the run's folder, wherever that folder is moved to."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Settle the folder before Lightning looks for one of its own."""
+        self.dirpath = str(Path(trainer.default_root_dir) / CHECKPOINTS)
+        super().setup(trainer, pl_module, stage)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the best score so far: Lightning forgets it when the folder has another path than before."""
+
+        def here(path: str) -> str:
+            return str(Path(self.dirpath or "") / Path(path).name) if path else path
+
+        moved = {name: here(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        best_k_models = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": best_k_models, "dirpath": self.dirpath})
+
+
+class BestCheckpoint(_RunCheckpoint):
+    """`checkpoints/best.ckpt`: the epoch with the best validation score so far.
+
+    Args:
+        monitor: Name of a logged value.
+        mode: Whether it should grow or fall.
+    """
+
+    def __init__(self, *, monitor: str = "val/dice_mean_ET_ED_NCR", mode: Literal["max", "min"] = "max") -> None:
+        super().__init__(filename="best", monitor=monitor, mode=mode, enable_version_counter=False)
+
+
+class LastCheckpoint(_RunCheckpoint):
+    """`checkpoints/last.ckpt`: the last finished epoch, from which a stopped run goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(filename="last", save_on_train_epoch_end=True, enable_version_counter=False)

@@ -1,5 +1,7 @@
 """`SegmentationModule`: any network, loss, optimiser and schedule, scored per region."""
 
+import textwrap
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -21,9 +23,9 @@ Batch = dict[str, Any]
 class SegmentationModule(LightningModule):
     """A network that gives every voxel one label, trained and scored.
 
-    It logs `train/loss` and, for validation and test, the loss and `val/dice_ET`, `val/iou_ET`, `val/hd95_mm_ET` and
-    so on for each region, their means, and the voxel accuracy. Scores are taken on the grid of the preprocessed
-    cases, distances in its millimetres.
+    It logs `train/loss_step` and `train/loss_epoch`; for validation and test the loss and `val/dice_ET`,
+    `val/iou_ET`, `val/hd95_mm_ET` and so on for each region, their means, and the voxel accuracy. Scores are taken on
+    the grid of the preprocessed cases, distances in its millimetres.
 
     Args:
         network: From images (B, C, X, Y, Z) to logits (B, 1 + labels, X, Y, Z), channel 0 the background.
@@ -50,7 +52,7 @@ class SegmentationModule(LightningModule):
         inferer: Inferer | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["inferer"], logger=False)
+        self._keep_plain_hyperparameters()
         self.network = network
         self.loss = loss
         self.optimizer = optimizer
@@ -61,6 +63,14 @@ class SegmentationModule(LightningModule):
             self.scores = RegionScores(regions, empty=empty)
         except ValueError as error:
             raise ConfigError(f"model.regions or model.empty: {error}") from error
+
+    def _keep_plain_hyperparameters(self) -> None:
+        """The command line's settings go into checkpoints; objects that Python code hands over would be code there."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"Attribute '\w+' is an instance of `nn.Module`")
+            self.save_hyperparameters(ignore=["inferer"], logger=False)
+        for name in [name for name, value in self.hparams.items() if callable(value)]:
+            del self.hparams[name]
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (B, 1 + labels, X, Y, Z) of images (B, C, X, Y, Z)."""
@@ -100,7 +110,7 @@ class SegmentationModule(LightningModule):
                 f"a batch of {list(image.shape)} does not fit into the GPU's memory: lower data.batch_size, "
                 "data.preprocessing.size or the network's channels"
             ) from error
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             if self.global_step:
                 raise  # it did fit before: this is no matter of settings
             raise ConfigError(
@@ -116,10 +126,10 @@ class SegmentationModule(LightningModule):
         try:
             return super().load_state_dict(state_dict, strict=strict, assign=assign)
         except RuntimeError as error:
-            reasons = [line.strip() for line in str(error).splitlines()[1:]]
+            first, *others = [line.strip().rstrip(".") for line in str(error).splitlines()[1:]] or [str(error)]
             raise CheckpointError(
                 f"the checkpoint's weights are not those of the configured {type(self.network).__name__}: "
-                f"{reasons[0] if reasons else error} ({len(reasons)} differences in all)"
+                f"{textwrap.shorten(first, 250)}{f', and {len(others)} more' if others else ''}"
             ) from error
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002
@@ -151,6 +161,22 @@ class SegmentationModule(LightningModule):
     def _log_scores(self, stage: Stage) -> None:
         self.log_dict({f"{stage}/{name}": value for name, value in self.scores.compute().items()})
 
+    def on_train_epoch_end(self) -> None:
+        """Move plateau schedules on before the epoch's checkpoint is written.
+
+        Lightning would do it afterwards, and never for a run that goes on from that checkpoint.
+        """
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau) and self.scheduler_interval == "epoch":
+            value = self.trainer.callback_metrics.get(scheduler.monitor)
+            if value is not None:  # Lightning raises where it is missing
+                scheduler.step(value)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Leave out what `on_train_epoch_end` has done."""
+        if not (isinstance(scheduler, ReduceLROnPlateau) and self.scheduler_interval == "epoch"):
+            super().lr_scheduler_step(scheduler, metric)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and its schedule, as configured."""
         optimizer = self.optimizer(self.parameters())
@@ -175,7 +201,7 @@ def _require_fit(logits: torch.Tensor, label: torch.Tensor, cases: Sequence[str]
             "choose a preprocessing size that its strides divide"
         )
     if (highest := int(label.max())) >= logits.shape[1]:
-        name = next(name for name, value in LABELS.items() if value == highest)
+        name = next((name for name, value in LABELS.items() if value == highest), highest)
         raise ConfigError(
             f"{', '.join(cases)}: the label {name} needs a network with {highest + 1} output channels, "
             f"found {logits.shape[1]}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from brats_lightning.metrics.region_scores import RegionScores
@@ -23,7 +24,7 @@ def write_scores(path: Path, scores: RegionScores, *, grid: str) -> None:
         grid: On which the scores were taken.
     """
     temporary = path.with_suffix(".part")
-    with temporary.open("w", newline="") as file:
+    with temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["case", "region", *SHOWN, "accuracy", "empty_masks", "grid"])
         for case, row in scores.rows.items():
@@ -34,7 +35,7 @@ def write_scores(path: Path, scores: RegionScores, *, grid: str) -> None:
 
 
 def print_scores(scores: RegionScores, *, title: str, console: Console | None = None) -> None:
-    """Print mean ± standard deviation over cases for each region.
+    """Print mean ± standard deviation over cases for each region, undefined scores left out.
 
     Args:
         scores: After `compute`.
@@ -42,8 +43,9 @@ def print_scores(scores: RegionScores, *, title: str, console: Console | None = 
         console: Standard output where None.
     """
     rows = scores.rows
-    caption = f"{len(rows)} cases · voxel accuracy {_spread(rows, 'accuracy')} · empty masks: {scores.empty.name} convention"
-    table = Table(title=title, caption=caption)
+    cases = f"{len(rows)} case" if len(rows) == 1 else f"{len(rows)} cases"
+    caption = f"{cases} · voxel accuracy {_spread(rows, 'accuracy')} · empty masks: {scores.empty.name} convention"
+    table = Table(title=escape(title), caption=caption)
     table.add_column("region")
     for heading in SHOWN.values():
         table.add_column(heading, justify="right")
@@ -56,5 +58,7 @@ def _spread(rows: Mapping[str, Mapping[str, float]], name: str) -> str:
     values = [row[name] for row in rows.values() if not math.isnan(row[name])]
     if not values:
         return "–"
-    deviation = statistics.stdev(values) if len(values) > 1 else math.nan
-    return f"{statistics.fmean(values):.3f} ± {deviation:.3f}"
+    mean = f"{statistics.fmean(values):.3f}"
+    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    left_out = f" ({len(values)} of {len(rows)})" if len(values) < len(rows) else ""
+    return mean + spread + left_out

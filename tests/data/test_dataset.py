@@ -1,0 +1,178 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms import Compose, MapTransform, RandCropByPosNegLabeld, RandFlipd, RandGaussianNoised, Transform
+from torch.utils.data import DataLoader
+
+from brats_lightning.data.cache import CaseCache
+from brats_lightning.data.cases import find_cases
+from brats_lightning.data.dataset import Batch, CaseDataset, Draw, EveryNth, ShuffledDraws, collate
+from brats_lightning.data.homes import MemoryHome
+from brats_lightning.data.preprocessing import Preprocessing
+from brats_lightning.labels import CASE, IMAGE, LABEL, SPACING
+
+Write = Callable[..., Path]
+SIZES, RANKS = st.integers(1, 40), st.integers(1, 8)
+
+
+def random_augmentation() -> list[Transform]:
+    return [
+        RandFlipd([IMAGE, LABEL], prob=0.5, spatial_axis=0),
+        Compose([RandGaussianNoised(IMAGE, prob=0.9, std=0.5)]),
+    ]
+
+
+@pytest.fixture
+def cache(write_case: Write, tmp_path: Path) -> CaseCache:
+    for number in range(5):
+        write_case(f"BraTS2021_{number:05}", ending=".nii", seed=number)
+    cache = CaseCache(Preprocessing(size=(8, 9, 10)), MemoryHome())
+    cache.fill(find_cases(tmp_path / "cases").cases, workers=0)
+    return cache
+
+
+def dataset_of(cache: CaseCache, tmp_path: Path, augmentation: list[Transform] | None = None) -> CaseDataset:
+    return CaseDataset(cache, find_cases(tmp_path / "cases").cases, augmentation=augmentation or ())
+
+
+def epochs(
+    dataset: CaseDataset, *, workers: int = 0, count: int = 2, first: int = 0, seed: int = 0
+) -> list[list[Batch]]:
+    order = ShuffledDraws(len(dataset), seed=seed)
+    loader = DataLoader(dataset, batch_size=2, sampler=order, num_workers=workers, collate_fn=collate)
+    result = []
+    for epoch in range(first, first + count):
+        order.set_epoch(epoch)
+        result.append(list(loader))
+    return result
+
+
+def images(epoch: list[Batch]) -> torch.Tensor:
+    return torch.cat([batch[IMAGE] for batch in epoch])
+
+
+def ids(epoch: list[Batch]) -> list[str]:
+    return [case for batch in epoch for case in batch[CASE]]
+
+
+@given(SIZES, RANKS, st.integers(0, 5), st.integers(0, 5))
+def test_ranks_share_an_epoch_out(size: int, ranks: int, seed: int, epoch: int) -> None:
+    shares = []
+    for rank in range(ranks):
+        order = ShuffledDraws(size, seed=seed, rank=rank, ranks=ranks)
+        order.set_epoch(epoch)
+        shares.append(list(order))
+        assert len(shares[-1]) == len(order) == -(-size // ranks)
+    drawn = [draw.index for place in zip(*shares, strict=True) for draw in place]
+    assert sorted(drawn[:size]) == list(range(size))
+    assert drawn[size:] == (drawn[:size] * ranks)[: len(drawn) - size]  # the first few again, to fill up
+    alone = ShuffledDraws(size, seed=seed)
+    alone.set_epoch(epoch)
+    assert set(alone) == {draw for share in shares for draw in share}
+
+
+@given(SIZES, RANKS)
+def test_in_scoring_no_case_comes_twice(size: int, ranks: int) -> None:
+    shares = [EveryNth(size, rank=rank, ranks=ranks) for rank in range(ranks)]
+    assert sorted(index for share in shares for index in share) == list(range(size))
+    assert [len(share) for share in shares] == [len(list(share)) for share in shares]
+
+
+def test_order_and_augmentation_depend_on_seed_and_epoch() -> None:
+    def draws(seed: int, epoch: int) -> list[Draw]:
+        order = ShuffledDraws(30, seed=seed)
+        order.set_epoch(epoch)
+        assert list(order) == list(order)
+        return list(order)
+
+    first = draws(0, 0)
+    assert draws(0, 0) == first
+    for other in (draws(0, 1), draws(1, 0)):
+        assert [draw.index for draw in other] != [draw.index for draw in first]
+        assert {draw.seed for draw in other}.isdisjoint({draw.seed for draw in first})
+    assert len({draw.seed for draw in first}) == 30
+
+
+def test_worker_processes_change_no_sample(cache: CaseCache, tmp_path: Path) -> None:
+    dataset = dataset_of(cache, tmp_path, random_augmentation())
+    alone = epochs(dataset)
+    torch.manual_seed(99)  # nor does the state of the global generator
+    shared = epochs(dataset_of(cache, tmp_path, random_augmentation()), workers=2)
+    for one, other in zip(alone, shared, strict=True):
+        assert ids(one) == ids(other)
+        assert torch.equal(images(one), images(other))
+        assert all(torch.equal(a[LABEL], b[LABEL]) for a, b in zip(one, other, strict=True))
+
+
+def test_epochs_differ_and_can_be_gone_on_with(cache: CaseCache, tmp_path: Path) -> None:
+    """A run that stops and goes on sees the samples that it would have seen."""
+    whole = epochs(dataset_of(cache, tmp_path, random_augmentation()), count=3)
+    resumed = epochs(dataset_of(cache, tmp_path, random_augmentation()), first=2, count=1)
+    assert torch.equal(images(whole[2]), images(resumed[0]))
+    assert not torch.equal(images(whole[0]), images(whole[1]))
+    other_seed = epochs(dataset_of(cache, tmp_path, random_augmentation()), seed=1, count=1)
+    assert not torch.equal(images(whole[0]), images(other_seed[0]))
+
+
+def test_image_and_label_are_augmented_alike(cache: CaseCache, tmp_path: Path) -> None:
+    plain = dataset_of(cache, tmp_path)
+    flipped = dataset_of(cache, tmp_path, [RandFlipd([IMAGE, LABEL], prob=1, spatial_axis=1)])
+    assert torch.equal(flipped[Draw(2, 0)][IMAGE], plain[2][IMAGE].flip(2))
+    assert torch.equal(flipped[Draw(2, 0)][LABEL], plain[2][LABEL].flip(2))
+
+
+def test_only_draws_are_augmented(cache: CaseCache, tmp_path: Path) -> None:
+    augmented = dataset_of(cache, tmp_path, random_augmentation())
+    assert torch.equal(augmented[1][IMAGE], dataset_of(cache, tmp_path)[1][IMAGE])
+
+
+class ZeroInPlaced(MapTransform):
+    """Bad manners of the sort that an own transform may have."""
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        for key in self.keys:
+            data[key].zero_()
+        return data
+
+
+def test_augmentation_in_place_does_not_reach_the_cache(cache: CaseCache, tmp_path: Path) -> None:
+    dataset = dataset_of(cache, tmp_path, [ZeroInPlaced([IMAGE, LABEL])])
+    assert not dataset[Draw(0, 0)][LABEL].any()
+    assert dataset[0][LABEL].any()
+    assert dataset[0][IMAGE].any()
+
+
+def test_a_batch_is_plain_tensors_of_the_right_types(cache: CaseCache, tmp_path: Path) -> None:
+    for augmentation in ([], random_augmentation()):
+        ((batch, *_),) = epochs(dataset_of(cache, tmp_path, augmentation), count=1)
+        assert set(batch) == {IMAGE, LABEL, CASE, SPACING}
+        for key, shape, kind in (
+            (IMAGE, (2, 4, 8, 9, 10), torch.float32),
+            (LABEL, (2, 1, 8, 9, 10), torch.uint8),
+            (SPACING, (2, 3), torch.float32),
+        ):
+            assert type(batch[key]) is torch.Tensor
+            assert batch[key].shape == shape
+            assert batch[key].dtype == kind
+    dataset = dataset_of(cache, tmp_path)
+    assert torch.equal(dataset[0][SPACING], torch.tensor(cache.get(dataset.cases[0]).grid.spacing_mm))
+
+
+def test_patches_of_one_come_as_samples(cache: CaseCache, tmp_path: Path) -> None:
+    crop = RandCropByPosNegLabeld([IMAGE, LABEL], label_key=LABEL, spatial_size=(4, 4, 4), num_samples=1)
+    ((batch, *_),) = epochs(dataset_of(cache, tmp_path, [crop]), count=1)
+    assert batch[IMAGE].shape == (2, 4, 4, 4, 4)
+    assert batch[LABEL].shape == (2, 1, 4, 4, 4)
+
+
+def test_unlabelled_cases_are_stacked_without_label() -> None:
+    item = {IMAGE: MetaTensor(torch.zeros(4, 2, 2, 2)), SPACING: torch.ones(3), CASE: "a"}
+    batch = collate([item, {**item, CASE: "b"}])
+    assert set(batch) == {IMAGE, CASE, SPACING}
+    assert batch[CASE] == ["a", "b"]

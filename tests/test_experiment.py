@@ -1,0 +1,280 @@
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from brats_lightning.cli import main
+from brats_lightning.experiment import automatic_precision
+
+TINY = """
+model:
+  network:
+    class_path: monai.networks.nets.UNet
+    init_args: {spatial_dims: 3, in_channels: 4, out_channels: 4, channels: [4, 8], strides: [2], dropout: 0.2}
+  loss: {class_path: monai.losses.DiceFocalLoss, init_args: {softmax: true, to_onehot_y: true}}
+  optimizer: {class_path: torch.optim.Adam, init_args: {lr: 1.0e-2}}
+  scheduler: {class_path: torch.optim.lr_scheduler.CosineAnnealingLR, init_args: {T_max: 6}}
+data:
+  root: cases
+  preprocessing: {size: [16, 16, 16]}
+  augmentation:
+    - {class_path: monai.transforms.RandFlipd, init_args: {keys: [image, label], prob: 0.5, spatial_axis: 0}}
+    - {class_path: monai.transforms.RandGaussianNoised, init_args: {keys: image, prob: 0.5}}
+  split: {class_path: brats_lightning.data.splits.HoldOut, init_args: {validation: 1, test: 1}}
+  workers: 0
+trainer:
+  max_epochs: 2
+  num_sanity_val_steps: 0
+  log_every_n_steps: 1
+  logger: false
+  callbacks:
+    - class_path: brats_lightning.model.callbacks.BestCheckpoint
+    - class_path: brats_lightning.model.callbacks.LastCheckpoint
+"""
+PLATEAU = [
+    "--model.scheduler=pytorch_lightning.cli.ReduceLROnPlateau",
+    "--model.scheduler.monitor=val/loss",
+    "--model.scheduler.patience=0",
+    "--model.scheduler.threshold=10",  # every epoch counts as a bad one, so that the rate falls
+]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phantoms: Path) -> Path:
+    """An empty working folder with a configuration and six phantoms."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BRATS_RUN", raising=False)
+    Path("cases").symlink_to(phantoms)
+    Path("tiny.yaml").write_text(TINY)
+    return tmp_path
+
+
+def fails(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Standard error of a command that must exit with 1 and no traceback."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return error.splitlines()[-1]
+
+
+def weights(run: str, name: str = "last") -> dict[str, torch.Tensor]:
+    checkpoint = torch.load(Path(run) / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    state: dict[str, torch.Tensor] = checkpoint["state_dict"]
+    return state
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first | second)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_folder_holds_all_of_a_run(home: Path) -> None:
+    main(["fit", "--config", "tiny.yaml"])
+    run = home / "runs" / "tiny"
+    assert {path.name for path in run.iterdir()} == {"config.yaml", "split.json", "checkpoints", "metrics.csv"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    split = json.loads((run / "split.json").read_text())
+    assert [len(split[part]) for part in ("train", "validation", "test")] == [4, 1, 1]
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["data"]["augmentation"][0]["init_args"]["keys"] == ["image", "label"]
+    assert config["trainer"]["precision"] == "32-true"
+    scored = [row for row in rows(run / "metrics.csv") if row["val/loss"]]
+    assert [row["epoch"] for row in scored] == ["0", "1"]
+    regions = {f"val/{score}_{region}" for score in ("dice", "iou", "hd95_mm") for region in ("ET", "ED", "NCR", "WT", "TC")}
+    means = {f"val/{score}_mean_{trio}" for score in ("dice", "iou", "hd95_mm") for trio in ("ET_ED_NCR", "WT_TC_ET")}
+    assert regions | means | {"val/accuracy", "train/loss_epoch"} <= set(scored[0])
+
+
+def test_a_checkpoint_carries_what_prediction_needs_as_plain_data(home: Path) -> None:
+    main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs=1"])
+    checkpoint = torch.load("runs/tiny/checkpoints/best.ckpt", weights_only=True)
+    network = checkpoint["hyper_parameters"]["network"]
+    assert network["class_path"] == "monai.networks.nets.UNet"
+    assert network["init_args"]["channels"] == [4, 8]
+    assert checkpoint["hyper_parameters"]["regions"] == ["ET", "ED", "NCR", "WT", "TC"]
+    preprocessing = checkpoint["datamodule_hyper_parameters"]["preprocessing"]
+    assert list(preprocessing["modalities"]) == ["t1n", "t1c", "t2w", "t2f"]
+    assert list(preprocessing["size"]) == [16, 16, 16]
+
+
+@pytest.mark.parametrize("schedule", [[], PLATEAU], ids=["cosine", "plateau"])
+def test_stopping_and_continuing_changes_no_weight(home: Path, schedule: list[str]) -> None:
+    fit = ["fit", "--config", "tiny.yaml", *schedule]
+    main([*fit, "--run=runs/uncut", "--trainer.max_epochs=4"])
+    main([*fit, "--run=runs/cut", "--trainer.max_epochs=2"])
+    assert not same(weights("runs/uncut"), weights("runs/cut"))
+    main(["fit", "--run=runs/cut", "--ckpt_path=last", "--trainer.max_epochs=4"])
+    uncut, cut = (torch.load(f"runs/{run}/checkpoints/last.ckpt", weights_only=True) for run in ("uncut", "cut"))
+    assert uncut["global_step"] == cut["global_step"] == 8
+    assert same(uncut["state_dict"], cut["state_dict"])
+    assert uncut["lr_schedulers"] == cut["lr_schedulers"]
+    assert rows(Path("runs/uncut/metrics.csv")) == rows(Path("runs/cut/metrics.csv"))
+
+
+def test_a_run_that_was_moved_keeps_its_best_score(home: Path) -> None:
+    """Lightning forgets the best score when the folder's path has changed, and a worse epoch would take its place."""
+    main(["fit", "--config", "tiny.yaml", "--run=runs/a", "--trainer.max_epochs=3"])
+    Path("runs/a").rename("elsewhere")
+    main(["fit", "--run=elsewhere", "--ckpt_path=last", "--trainer.max_epochs=4"])
+    checkpoint = torch.load("elsewhere/checkpoints/last.ckpt", weights_only=True)
+    (best,) = [state for name, state in checkpoint["callbacks"].items() if name.startswith("BestCheckpoint")]
+    scores = [row["val/dice_mean_ET_ED_NCR"] for row in rows(Path("elsewhere/metrics.csv"))]
+    assert float(best["best_model_score"]) == pytest.approx(max(float(score) for score in scores if score))
+    assert Path(best["best_model_path"]).resolve() == Path("elsewhere/checkpoints/best.ckpt").resolve()
+    assert {path.name for path in Path("elsewhere/checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert not Path("runs/a").exists()
+
+
+def test_another_seed_gives_another_run(home: Path) -> None:
+    for run, options in (("a", []), ("b", []), ("c", ["--seed_everything=1"]), ("d", ["--data.seed=1"])):
+        main(["fit", "--config", "tiny.yaml", f"--run=runs/{run}", "--trainer.max_epochs=1", *options])
+    assert same(weights("runs/a"), weights("runs/b"))
+    assert not same(weights("runs/a"), weights("runs/c"))
+    assert not same(weights("runs/a"), weights("runs/d"))
+
+
+def test_the_configuration_wins_over_what_a_checkpoint_stored(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lightning puts a checkpoint's hyper-parameters over YAML and command line when it is given as a file."""
+    main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs=1"])
+    checkpoint = "runs/tiny/checkpoints/last.ckpt"
+    main(["validate", "--config", "tiny.yaml", "--ckpt_path", checkpoint, "--model.empty=nan"])
+    assert {row["empty_masks"] for row in rows(Path("runs/tiny/scores_validation.csv"))} == {"nan"}
+    refused = fails("fit", "--run=runs/tiny", f"--ckpt_path={checkpoint}", "--model.network.channels=[4,16]", capsys=capsys)
+    assert "weights are not those of the configured UNet" in refused
+
+
+def test_a_run_is_scored_from_its_folder_alone(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = "--trainer.callbacks+=brats_lightning.reports.pictures.OverlayPictures"
+    main(["fit", "--config", "tiny.yaml", pictures])
+    config = Path("runs/tiny/config.yaml").read_text()
+    Path("runs/tiny").rename("runs/moved")
+    capsys.readouterr()
+    main(["test", "--run=runs/moved"])
+    table = capsys.readouterr().out
+    assert "runs/moved/checkpoints/best.ckpt" in table
+    assert "1 cases" in table
+    scores = rows(Path("runs/moved/scores_test.csv"))
+    case = json.loads(Path("runs/moved/split.json").read_text())["test"][0]
+    assert [(row["case"], row["region"]) for row in scores] == [(case, name) for name in ("ET", "ED", "NCR", "WT", "TC")]
+    assert {row["grid"] for row in scores} == {"preprocessed"}
+    assert Path(f"runs/moved/figures/{case}.png").stat().st_size > 10_000
+    assert Path("runs/moved/config.yaml").read_text() == config
+    assert not Path("runs/tiny").exists()
+
+
+def test_runs_never_overwrite_each_other(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs=1"])
+    assert {path.name for path in Path("runs").iterdir()} == {"cache", "tiny", "tiny-2"}
+    refused = fails("fit", "--config", "tiny.yaml", "--run=runs/tiny", capsys=capsys)
+    assert refused.startswith("brats: runs/tiny holds a run with checkpoints")
+
+
+def test_cache_fills_ahead_and_fit_finds_it(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["cache", "--config", "tiny.yaml"])
+    entries = {path: path.stat().st_mtime_ns for path in Path("runs/cache").iterdir()}
+    assert len(entries) == 6
+    assert "Preprocessing cases" in capsys.readouterr().out
+    main(["cache", "--config", "tiny.yaml"])
+    main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs=1"])
+    assert "Preprocessing cases" not in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in Path("runs/cache").iterdir()} == entries
+
+
+@pytest.mark.parametrize("home_of_cases", ["memory", "none"])
+def test_every_cache_gives_the_same_run(home: Path, home_of_cases: str) -> None:
+    main(["fit", "--config", "tiny.yaml", "--run=runs/disk", "--trainer.max_epochs=1"])
+    main(["fit", "--config", "tiny.yaml", "--run=runs/other", "--trainer.max_epochs=1", f"--data.cache={home_of_cases}"])
+    assert same(weights("runs/disk"), weights("runs/other"))
+
+
+def test_configurations_stack_and_the_command_line_comes_last(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("over.yaml").write_text("trainer: {max_epochs: 7}\ndata: {batch_size: 3}\n")
+    fit = ["fit", "--config", "tiny.yaml", "--config", "over.yaml", "--data.batch_size=4", "--print_config"]
+    with pytest.raises(SystemExit, match="0"):
+        main(fit)
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["trainer"]["max_epochs"] == 7
+    assert printed["data"]["batch_size"] == 4
+    assert printed["model"]["network"]["init_args"]["channels"] == [4, 8]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--data.rot=x"], "data.rot"),
+        (["--model.network.class_path=monai.networks.nets.UNett"], "UNett"),
+        (["--config=absent.yaml"], "absent.yaml"),
+        (["--data.root=absent"], "no folder absent"),
+        (["--data.preprocessing.spacing_mm=1"], "size and spacing_mm exclude each other"),
+        (["--model.regions=[XX]"], "unknown region XX"),
+        (["--model.network.in_channels=3"], "the network does not take images of shape [2, 4, 16, 16, 16]"),
+        (["--model.network.out_channels=3"], "needs a network with 4 output channels, found 3"),
+        (["--data.preprocessing.size=[15,16,16]"], "size"),
+        (["--data.split.validation=4", "--data.split.test=4"], "no case is left to train on"),
+        (["--ckpt_path=last"], "no checkpoint"),
+        (["--ckpt_path=tiny.yaml"], "is no checkpoint, or one that was cut short"),
+        (["--data.cache_dir=tiny.yaml/cache"], "cache folder"),
+        (["--run=tiny.yaml/run"], "run folder"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(
+    home: Path, options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sentence in fails("fit", "--config=tiny.yaml", *options, capsys=capsys)
+
+
+def test_a_folder_that_is_no_run_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no run in runs/absent" in fails("test", "--run=runs/absent", capsys=capsys)
+    assert "needs a --run or a --ckpt_path" in fails("test", "--config=tiny.yaml", capsys=capsys)
+
+
+def test_unusable_cases_stop_a_run_before_it_starts(
+    home: Path, write_case: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("cases").unlink()  # `write_case` writes below this folder
+    for number in range(15):
+        folder = write_case(f"BraTS2021_000{number:02}", seed=number)
+        if number >= 3:
+            (folder / f"{folder.name}_t2.nii.gz").write_bytes(b"broken")
+    fit = ["fit", "--config=tiny.yaml", "--trainer.max_epochs=1"]
+    with pytest.raises(SystemExit, match="1"):
+        main(fit)
+    refused = capsys.readouterr().err
+    assert "12 problems in 12 cases" in refused
+    assert refused.count("_t2.nii.gz") == 10
+    assert "and 2 more: `brats check` lists them all" in refused
+    assert not Path("runs/tiny").exists()
+    split = "--data.split.validation=0.2"
+    main([*fit, "--data.skip_invalid=true", "--data.split.test=0", split])
+    stored = json.loads(Path("runs/tiny/split.json").read_text())
+    assert len(stored["left_out"]) == 12
+    assert set(stored["train"]) | set(stored["validation"]) <= {f"BraTS2021_0000{number}" for number in range(3)}
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "gpu", "bfloat16", "precision"),
+    [
+        ("auto", True, True, "bf16-mixed"),
+        ("gpu", True, False, "16-mixed"),
+        ("cpu", True, True, "32-true"),
+        ("auto", False, False, "32-true"),
+    ],
+)
+def test_precision_follows_the_machine(
+    accelerator: str, gpu: bool, bfloat16: bool, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bfloat16)
+    assert automatic_precision(accelerator) == precision

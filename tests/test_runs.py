@@ -1,0 +1,198 @@
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from brats_lightning.errors import CheckpointError, ConfigError
+from brats_lightning.runs import (
+    CHECKPOINTS,
+    CONFIG,
+    claim_run,
+    discard_if_empty,
+    find_checkpoint,
+    run_of_checkpoint,
+)
+
+TASK_VARIABLES = ("BRATS_RUN", "LOCAL_RANK", "SLURM_JOB_ID", "SLURM_PROCID", "SLURM_STEP_ID", "TORCHELASTIC_RUN_ID")
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A shell in an empty folder that no launcher has started anything from."""
+    for name in TASK_VARIABLES:
+        monkeypatch.setenv(name, "")  # recorded, so that what the program sets is undone
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return monkeypatch
+
+
+def claim(name: str = "unet3d", *, given: Path | None = None, continues: bool = False) -> Path:
+    return claim_run(name, given=given, continues=continues)
+
+
+def checkpoint_in(run: Path, name: str = "last") -> Path:
+    path = run / CHECKPOINTS / f"{name}.ckpt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"epoch": torch.tensor(1)}, path)
+    return path
+
+
+def test_a_run_is_named_and_numbered() -> None:
+    assert [str(claim()) for _ in range(3)] == ["runs/unet3d", "runs/unet3d-2", "runs/unet3d-3"]
+    assert claim("other") == Path("runs/other")
+    assert all(Path(name).is_dir() for name in ("runs/unet3d", "runs/unet3d-3", "runs/other"))
+
+
+def test_a_freed_number_is_taken_again_and_a_file_is_passed_by() -> None:
+    Path("runs").mkdir()
+    Path("runs/unet3d").write_text("no folder")
+    assert claim() == Path("runs/unet3d-2")
+    discard_if_empty(Path("runs/unet3d-2"))
+    assert claim() == Path("runs/unet3d-2")
+
+
+def test_threads_claim_folders_of_their_own() -> None:
+    together = threading.Barrier(16)
+
+    def rush() -> Path:
+        together.wait()
+        return claim()
+
+    with ThreadPoolExecutor(16) as pool:
+        claimed = [task.result() for task in [pool.submit(rush) for _ in range(16)]]
+    assert {path.name for path in claimed} == {"unet3d", *(f"unet3d-{number}" for number in range(2, 17))}
+
+
+def test_processes_claim_folders_of_their_own(alone: pytest.MonkeyPatch) -> None:
+    alone.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    code = "from brats_lightning.runs import *; input(); print(claim_run('unet3d', given=None, continues=False))"
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    claimed = [process.communicate(timeout=60)[0].strip() for process in started]
+    assert sorted(claimed) == ["runs/unet3d", "runs/unet3d-2", "runs/unet3d-3", "runs/unet3d-4"]
+
+
+def test_a_given_folder_is_made_with_its_parents(tmp_path: Path) -> None:
+    wanted = tmp_path / "a" / "b"
+    assert claim(given=wanted) == wanted
+    assert wanted.is_dir()
+    assert claim(given=wanted) == wanted  # nothing in it is lost
+
+
+def test_a_folder_with_checkpoints_is_only_gone_on_with(tmp_path: Path) -> None:
+    checkpoint_in(tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"run holds a run with checkpoints: go on with it by --ckpt_path last"):
+        claim(given=tmp_path / "run")
+    assert "BRATS_RUN" not in os.environ
+    assert claim(given=tmp_path / "run", continues=True) == tmp_path / "run"
+
+
+def test_what_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"file cannot be made \(File exists\): give another --run"):
+        claim(given=tmp_path / "file")
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(ConfigError, match=r"runs/unet3d cannot be made \(Not a directory\)"):
+        claim()
+
+
+def test_processes_for_further_gpus_inherit_the_folder(alone: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    first = claim()
+    assert claim() != first  # another run of the same shell does not
+    inherited = Path(os.environ["BRATS_RUN"])
+    checkpoint_in(inherited)
+    alone.setenv("LOCAL_RANK", "1")
+    alone.chdir("/")
+    assert claim() == claim(given=Path("elsewhere")) == inherited == tmp_path / "runs" / "unet3d-2"
+
+
+def test_all_tasks_of_a_slurm_job_share_a_folder(alone: pytest.MonkeyPatch) -> None:
+    alone.setenv("SLURM_JOB_ID", "1234")
+    assert claim() == Path("runs/unet3d")  # a shell inside an allocation is no task
+    alone.setenv("SLURM_STEP_ID", "0")
+    for rank in ("0", "1", "2"):
+        alone.setenv("SLURM_PROCID", rank)
+        assert claim() == Path("runs/unet3d-1234")
+
+
+def test_steps_of_a_slurm_job_that_run_side_by_side_have_folders_of_their_own(alone: pytest.MonkeyPatch) -> None:
+    alone.setenv("SLURM_JOB_ID", "1234")
+    alone.setenv("SLURM_PROCID", "0")
+    for step, name in (("0", "unet3d-1234"), ("1", "unet3d-1234.1"), ("2", "unet3d-1234.2")):
+        alone.setenv("SLURM_STEP_ID", step)
+        assert claim().name == name
+
+
+def test_a_second_training_in_a_slurm_job_leaves_the_first_alone(alone: pytest.MonkeyPatch) -> None:
+    alone.setenv("SLURM_JOB_ID", "1234")
+    alone.setenv("SLURM_PROCID", "0")
+    checkpoint_in(claim())
+    assert [claim().name, claim().name] == ["unet3d-1234-2", "unet3d-1234-2"]
+
+
+def test_torchrun_needs_a_given_folder(alone: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    alone.setenv("TORCHELASTIC_RUN_ID", "none")
+    alone.setenv("LOCAL_RANK", "0")
+    with pytest.raises(ConfigError, match="torchrun cannot agree on a new folder: give a --run"):
+        claim()
+    assert claim(given=tmp_path / "run") == tmp_path / "run"
+
+
+def test_a_folder_is_discarded_only_if_nothing_lies_in_it(tmp_path: Path) -> None:
+    run = claim(given=tmp_path / "run")
+    (run / CONFIG).write_text("")
+    discard_if_empty(run)
+    assert run.is_dir()
+    (run / CONFIG).unlink()
+    discard_if_empty(run)
+    assert not run.exists()
+    discard_if_empty(run)
+
+
+def test_best_and_last_are_those_of_the_run(tmp_path: Path) -> None:
+    best, last = (checkpoint_in(tmp_path / "run", name) for name in ("best", "last"))
+    assert find_checkpoint("best", tmp_path / "run") == best
+    assert find_checkpoint("last", tmp_path / "run") == last
+    assert find_checkpoint(str(best), None) == find_checkpoint(str(best), tmp_path / "other") == best
+
+
+def test_a_checkpoint_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="--ckpt_path last needs a --run whose last checkpoint is meant"):
+        find_checkpoint("last", None)
+    with pytest.raises(CheckpointError, match=r"no checkpoint .*checkpoints/best.ckpt: expected a file, or `best`"):
+        find_checkpoint("best", tmp_path)
+    for wanted in ("missing.ckpt", str(tmp_path), ""):
+        with pytest.raises(CheckpointError, match="no checkpoint"):
+            find_checkpoint(wanted, tmp_path)
+
+
+def test_a_checkpoint_that_was_cut_short_is_told(tmp_path: Path) -> None:
+    path = checkpoint_in(tmp_path)
+    whole = path.read_bytes()
+    for size in (0, 1, len(whole) // 2, len(whole) - 30):
+        path.write_bytes(whole[:size])
+        with pytest.raises(CheckpointError, match=r"last\.ckpt is no checkpoint, or one that was cut short"):
+            find_checkpoint("last", tmp_path)
+
+
+def test_the_run_of_a_checkpoint_is_the_folder_that_has_its_configuration(
+    alone: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = checkpoint_in(tmp_path / "run")
+    assert run_of_checkpoint(path) is None
+    (tmp_path / "run" / CONFIG).write_text("")
+    assert run_of_checkpoint(path) == tmp_path / "run"
+    alone.chdir(path.parent)
+    assert run_of_checkpoint(Path("last.ckpt")) == tmp_path / "run"
+    assert run_of_checkpoint(path.replace(tmp_path / "run" / "last.ckpt")) is None

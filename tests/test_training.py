@@ -1,0 +1,127 @@
+"""Training on real cases, and training that was killed: slow, and shown rather than assumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from monai.losses import DiceFocalLoss
+from monai.networks.nets import UNet
+from pytorch_lightning import Trainer
+from torch.utils.data import DataLoader
+
+from brats_lightning.cli import main
+from brats_lightning.data.cache import CaseCache
+from brats_lightning.data.cases import find_cases
+from brats_lightning.data.dataset import CaseDataset, ShuffledDraws, collate
+from brats_lightning.data.homes import MemoryHome
+from brats_lightning.data.preprocessing import Preprocessing
+from brats_lightning.model.module import SegmentationModule
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+KILLED = """
+seed_everything: 3
+model:
+  network:
+    class_path: monai.networks.nets.UNet
+    init_args: {spatial_dims: 3, in_channels: 4, out_channels: 4, channels: [4, 8], strides: [2], dropout: 0.2}
+  loss: {class_path: monai.losses.DiceFocalLoss, init_args: {softmax: true, to_onehot_y: true}}
+data:
+  root: cases
+  preprocessing: {size: [16, 16, 16]}
+  augmentation:
+    - {class_path: monai.transforms.RandGaussianNoised, init_args: {keys: image, prob: 0.5}}
+  workers: 0
+trainer:
+  max_epochs: 40
+  num_sanity_val_steps: 0
+  logger: false
+  callbacks:
+    - class_path: brats_lightning.model.callbacks.BestCheckpoint
+    - class_path: brats_lightning.model.callbacks.LastCheckpoint
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BRATS_RUN", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    return tmp_path
+
+
+def fit(*options: str) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-W", "ignore", "-m", "brats_lightning", "fit", "--config=killed.yaml", *options]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def last(run: str) -> dict[str, torch.Tensor]:
+    checkpoint = torch.load(Path("runs") / run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["epoch"] == 39
+    state: dict[str, torch.Tensor] = checkpoint["state_dict"]
+    return state
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_if_nothing_had_happened(home: Path, phantoms: Path) -> None:
+    Path("cases").symlink_to(phantoms)
+    Path("killed.yaml").write_text(KILLED)
+    assert fit("--run=runs/uncut").wait() == 0
+    victim = fit("--run=runs/killed")
+    checkpoint = Path("runs/killed/checkpoints/last.ckpt")
+    while not checkpoint.exists():
+        assert victim.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.4)  # in the middle of some later epoch
+    victim.send_signal(signal.SIGKILL)
+    assert victim.wait() == -signal.SIGKILL
+    os.environ.pop("BRATS_RUN", None)
+    assert fit("--run=runs/killed", "--ckpt_path=last").wait() == 0
+    uncut, killed = last("uncut"), last("killed")
+    assert all(torch.equal(uncut[name], killed[name]) for name in uncut | killed)
+    metrics = [Path("runs", run, "metrics.csv").read_text() for run in ("uncut", "killed")]
+    assert metrics[0] == metrics[1]
+
+
+@pytest.mark.slow
+def test_the_3d_unet_trains_on_real_cases(home: Path, shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configs = [f"--config={CONFIGS / 'unet3d.yaml'}", f"--config={CONFIGS / 'overlays' / 'few_steps.yaml'}"]
+    root = (shared / "data" / "brats").resolve()
+    main(["fit", *configs, f"--data.root={root}", "--run=run", "--data.split.test=2"])
+    split = json.loads(Path("run/split.json").read_text())
+    assert sorted(len(split[part]) for part in ("train", "validation", "test")) == [2, 2, 5]
+    main(["test", "--run=run"])
+    assert "2 cases" in capsys.readouterr().out
+    assert len(Path("run/scores_test.csv").read_text().splitlines()) == 1 + 2 * 5
+
+
+@pytest.mark.slow
+def test_one_real_case_can_be_overfitted(home: Path, shared: Path) -> None:
+    """Whole tumour Dice above 0.95: network, loss, labels and scores agree with each other."""
+    torch.manual_seed(0)
+    found = find_cases(shared / "data" / "brats")
+    case = next(case for case in found.cases if case.id == "BraTS2021_01659")
+    cache = CaseCache(Preprocessing(size=(48, 48, 48)), MemoryHome())
+    # Sixteen times the same case an epoch: two a batch, as a batch of one takes a slow path on CPUs.
+    dataset = CaseDataset(cache, [case] * 16)
+    train = DataLoader(dataset, batch_size=2, sampler=ShuffledDraws(16, seed=0), collate_fn=collate)
+    validation = DataLoader(CaseDataset(cache, [case]), collate_fn=collate)
+    network = UNet(3, 4, 4, channels=(16, 32, 64), strides=(2, 2), num_res_units=1, norm="instance")
+    module = SegmentationModule(
+        network,
+        DiceFocalLoss(softmax=True, to_onehot_y=True, include_background=False),
+        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=3e-3),
+    )
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(
+        max_epochs=20, check_val_every_n_epoch=20, num_sanity_val_steps=0, accelerator="cpu", devices=1, **quiet
+    )
+    trainer.fit(module, train, validation)
+    dice = trainer.callback_metrics["val/dice_WT"].item()
+    print(f"WT Dice {dice:.4f}")
+    assert dice > 0.95
