@@ -80,7 +80,7 @@ class Edition:
 
 
 _NCR, _ED, _ET, _RC, _CC = (LABELS[name] for name in ("NCR", "ED", "ET", "RC", "CC"))
-_NAMES_2018 = ("t1", "t1ce", "t2", "flair")
+_NAMES_2017 = ("t1", "t1ce", "t2", "flair")
 _NAMES_2023 = ("t1n", "t1c", "t2w", "t2f")
 
 EDITIONS: Mapping[str, Edition] = {
@@ -88,7 +88,7 @@ EDITIONS: Mapping[str, Edition] = {
     for edition in (
         # The non-enhancing tumour of 2012–2015 has joined the necrosis in every later year.
         Edition("2015", {1: _NCR, 2: _ED, 3: _NCR, 4: _ET}, ("MR_T1", "MR_T1c", "MR_T2", "MR_Flair")),
-        *(Edition(year, {1: _NCR, 2: _ED, 4: _ET}, _NAMES_2018) for year in ("2018", "2019", "2020", "2021")),
+        *(Edition(year, {1: _NCR, 2: _ED, 4: _ET}, _NAMES_2017) for year in ("2017", "2018", "2019", "2020", "2021")),
         Edition("2023", {1: _NCR, 2: _ED, 3: _ET}, _NAMES_2023),
         Edition("2024-GLI", {1: _NCR, 2: _ED, 3: _ET, 4: _RC}, _NAMES_2023),
         Edition("2024-PED", {1: _ET, 2: _NCR, 3: _CC, 4: _ED}, _NAMES_2023),

@@ -8,9 +8,10 @@ import logging
 import math
 import os
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import nibabel
 import nibabel.filebasedimages
@@ -26,6 +27,8 @@ INTEGER_TOLERANCE = 1e-3
 """A stored label may miss its integer by this much: headers scale integer masks through floating point."""
 
 
+GZIP = b"\x1f\x8b"
+LARGEST_HEADER, LARGEST_COMPRESSED_HEADER = 1024, 65536
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -134,16 +137,17 @@ def read_labels(path: Path) -> Volume:
     """
     volume = read_volume(path)
     stored = volume.array
-    if stored.dtype.kind in "iu":
-        return Volume(stored.astype(np.int32, copy=False), volume.grid, volume.quirks)
-    if not np.isfinite(stored).all():
-        raise UnreadableVolumeError("labels that are NaN or infinite")
-    labels = np.rint(stored)
-    if np.abs(stored - labels).max(initial=0) > INTEGER_TOLERANCE:
-        raise UnreadableVolumeError("labels that are no whole numbers, as after interpolation")
-    if np.abs(labels).max(initial=0) > np.iinfo(np.int32).max:
+    labels = stored
+    if stored.dtype.kind == "f":
+        if not np.isfinite(stored).all():
+            raise UnreadableVolumeError("labels that are NaN or infinite")
+        labels = np.rint(stored)
+        if np.abs(stored - labels).max(initial=0) > INTEGER_TOLERANCE:
+            raise UnreadableVolumeError("labels that are no whole numbers, as after interpolation")
+    limits = np.iinfo(np.int32)
+    if labels.min(initial=0) < limits.min or labels.max(initial=0) > limits.max:
         raise UnreadableVolumeError("labels beyond 32 bits")
-    return Volume(labels.astype(np.int32), volume.grid, volume.quirks)
+    return Volume(labels.astype(np.int32, copy=False), volume.grid, volume.quirks)
 
 
 def read_grid(path: Path) -> Grid:
@@ -155,8 +159,13 @@ def read_grid(path: Path) -> Grid:
     if path.name.lower().endswith(".mha"):
         return read_volume(path).grid
     try:
-        image = cast("Any", nibabel.load(path))
-        return _grid(image)
+        with path.open("rb") as file:
+            start = file.read(LARGEST_COMPRESSED_HEADER)
+        if start[:2] == GZIP:
+            start = zlib.decompressobj(wbits=31).decompress(start, LARGEST_HEADER)
+        kind = _kind(start)
+        header = kind.header_class(start[: kind.header_class.sizeof_hdr])
+        return _grid(header.get_data_shape(), header.get_best_affine())
     except (EOFError, zlib.error, *_UNREADABLE) as error:
         raise UnreadableVolumeError("no readable NIfTI header") from error
 
@@ -191,12 +200,9 @@ def write_volume(path: Path, array: npt.NDArray[Any], grid: Grid, *, description
 
 def _read_nifti(path: Path) -> Volume:
     content = path.read_bytes()
-    if content[:2] == b"\x1f\x8b":
+    if content[:2] == GZIP:
         content = gzip.decompress(content)
-    if len(content) < 352:
-        raise ValueError("shorter than a NIfTI header")
-    size_of_header = int.from_bytes(content[:4], "little")
-    kind = nibabel.Nifti2Image if size_of_header in (540, 0x1C020000) else nibabel.Nifti1Image
+    kind = _kind(content)
     image = kind.from_bytes(content)
     if len(image.shape) not in (3, 4) or 0 in image.shape:
         raise ValueError(f"expected three or four dimensions, found shape {image.shape}")
@@ -205,14 +211,23 @@ def _read_nifti(path: Path) -> Volume:
         array = array[..., 0]
     if array.dtype.kind not in "iuf":
         raise ValueError(f"expected numbers, found {array.dtype}")
-    return Volume(array, _grid(image), _quirks(kind.header_class(content[: kind.header_class.sizeof_hdr], check=False)))
+    header = kind.header_class(content[: kind.header_class.sizeof_hdr], check=False)
+    return Volume(array, _grid(image.shape, image.affine), _quirks(header))
 
 
-def _grid(image: Any) -> Grid:
-    if len(image.shape) < 3:
-        raise ValueError(f"expected three or four dimensions, found shape {image.shape}")
-    x, y, z = map(int, image.shape[:3])
-    affine = np.asarray(image.affine, np.float64)
+def _kind(content: bytes) -> Any:
+    """NIfTI-1 or NIfTI-2, which the first number of a file tells."""
+    if len(content) < 352:
+        raise ValueError("shorter than a NIfTI header")
+    size_of_header = int.from_bytes(content[:4], "little")
+    return nibabel.Nifti2Image if size_of_header in (540, 0x1C020000) else nibabel.Nifti1Image
+
+
+def _grid(shape: Sequence[int], affine: npt.NDArray[Any]) -> Grid:
+    if len(shape) < 3:
+        raise ValueError(f"expected three or four dimensions, found shape {tuple(shape)}")
+    x, y, z = map(int, shape[:3])
+    affine = np.asarray(affine, np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise ValueError("the header's affine is degenerate")
     return Grid((x, y, z), affine)

@@ -91,7 +91,9 @@ def test_a_run_folder_holds_all_of_a_run(home: Path) -> None:
     assert config["trainer"]["precision"] == "32-true"
     scored = [row for row in rows(run / "metrics.csv") if row["val/loss"]]
     assert [row["epoch"] for row in scored] == ["0", "1"]
-    regions = {f"val/{score}_{region}" for score in ("dice", "iou", "hd95_mm") for region in ("ET", "ED", "NCR", "WT", "TC")}
+    regions = {
+        f"val/{score}_{region}" for score in ("dice", "iou", "hd95_mm") for region in ("ET", "ED", "NCR", "WT", "TC")
+    }
     means = {f"val/{score}_mean_{trio}" for score in ("dice", "iou", "hd95_mm") for trio in ("ET_ED_NCR", "WT_TC_ET")}
     assert regions | means | {"val/accuracy", "train/loss_epoch"} <= set(scored[0])
 
@@ -150,7 +152,9 @@ def test_the_configuration_wins_over_what_a_checkpoint_stored(home: Path, capsys
     checkpoint = "runs/tiny/checkpoints/last.ckpt"
     main(["validate", "--config", "tiny.yaml", "--ckpt_path", checkpoint, "--model.empty=nan"])
     assert {row["empty_masks"] for row in rows(Path("runs/tiny/scores_validation.csv"))} == {"nan"}
-    refused = fails("fit", "--run=runs/tiny", f"--ckpt_path={checkpoint}", "--model.network.channels=[4,16]", capsys=capsys)
+    refused = fails(
+        "fit", "--run=runs/tiny", f"--ckpt_path={checkpoint}", "--model.network.channels=[4,16]", capsys=capsys
+    )
     assert "weights are not those of the configured UNet" in refused
 
 
@@ -166,7 +170,9 @@ def test_a_run_is_scored_from_its_folder_alone(home: Path, capsys: pytest.Captur
     assert "1 cases" in table
     scores = rows(Path("runs/moved/scores_test.csv"))
     case = json.loads(Path("runs/moved/split.json").read_text())["test"][0]
-    assert [(row["case"], row["region"]) for row in scores] == [(case, name) for name in ("ET", "ED", "NCR", "WT", "TC")]
+    assert [(row["case"], row["region"]) for row in scores] == [
+        (case, name) for name in ("ET", "ED", "NCR", "WT", "TC")
+    ]
     assert {row["grid"] for row in scores} == {"preprocessed"}
     assert Path(f"runs/moved/figures/{case}.png").stat().st_size > 10_000
     assert Path("runs/moved/config.yaml").read_text() == config
@@ -195,7 +201,9 @@ def test_cache_fills_ahead_and_fit_finds_it(home: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize("home_of_cases", ["memory", "none"])
 def test_every_cache_gives_the_same_run(home: Path, home_of_cases: str) -> None:
     main(["fit", "--config", "tiny.yaml", "--run=runs/disk", "--trainer.max_epochs=1"])
-    main(["fit", "--config", "tiny.yaml", "--run=runs/other", "--trainer.max_epochs=1", f"--data.cache={home_of_cases}"])
+    main(
+        ["fit", "--config", "tiny.yaml", "--run=runs/other", "--trainer.max_epochs=1", f"--data.cache={home_of_cases}"]
+    )
     assert same(weights("runs/disk"), weights("runs/other"))
 
 

@@ -117,11 +117,17 @@ def test_one_real_case_can_be_overfitted(home: Path, shared: Path) -> None:
         DiceFocalLoss(softmax=True, to_onehot_y=True, include_background=False),
         optimizer=lambda parameters: torch.optim.Adam(parameters, lr=3e-3),
     )
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(
-        max_epochs=20, check_val_every_n_epoch=20, num_sanity_val_steps=0, accelerator="cpu", devices=1, **quiet
+        max_epochs=20,
+        check_val_every_n_epoch=20,
+        num_sanity_val_steps=0,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
     )
     trainer.fit(module, train, validation)
     dice = trainer.callback_metrics["val/dice_WT"].item()
-    print(f"WT Dice {dice:.4f}")
     assert dice > 0.95

@@ -105,10 +105,10 @@ def _unusual_case(path: Path, case: str) -> bool:
 
 
 def _patient(group: CaseFiles) -> str:
-    """2018 and 2019 number the scans of a patient at the end, 2023 and 2024 the time points, 2015 the day."""
+    """2017 to 2019 number the scans of a patient at the end, 2023 and 2024 the time points, 2015 the day."""
     if group.family in {"GLI", "PED", "2023"}:
         return group.case.rpartition("-")[0]
-    if group.family in {"2018", "2019"}:
+    if group.family in {"2017", "2018", "2019"}:
         return group.case.partition("_")[2].rpartition("_")[0]  # the same patients have the same names in both years
     if group.family == "2015" and (match := _SCAN_2015.match(group.case)):
         return match[1]

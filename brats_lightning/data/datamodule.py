@@ -117,14 +117,8 @@ class BratsDataModule(LightningDataModule):
             require_cases(parts, labelled, source=self.split_file)
             return parts
         if not labelled:
-            raise DatasetError(
-                Problem(
-                    str(self.root),
-                    "",
-                    "no case has a segmentation",
-                    "training and scoring need labelled cases",
-                )
-            )
+            nothing = "no usable case has a segmentation"
+            raise DatasetError(Problem(str(self.root), "", nothing, "training and scoring need labelled cases"))
         return self.split(labelled)
 
     def _refuse(self, problems: Sequence[Problem]) -> None:

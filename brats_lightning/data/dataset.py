@@ -5,7 +5,7 @@ nothing else: the number of worker processes, or a stop in between, changes no s
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +88,7 @@ class EveryNth(Sampler[int]):
         return iter(self.indices)
 
 
-class CaseDataset(Dataset[Batch]):
+class CaseDataset(Dataset[Any]):
     """Cached samples, augmented where they are drawn for training.
 
     Args:
@@ -105,7 +105,8 @@ class CaseDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.cases)
 
-    def __getitem__(self, draw: Draw | int) -> Batch:
+    def __getitem__(self, draw: Draw | int) -> Any:
+        """A sample, or the list of patches that a crop in the augmentation has made of it."""
         index = draw.index if isinstance(draw, Draw) else draw
         sample = self.cache.get(self.cases[index])
         item: Batch = {
@@ -117,14 +118,16 @@ class CaseDataset(Dataset[Batch]):
             item[LABEL] = sample.label.clone()  # augmentation in place must not reach the cache
         if self.augmentation is not None and isinstance(draw, Draw):
             self.augmentation.set_random_state(seed=draw.seed)
-            augmented = self.augmentation(item)
-            # MONAI's crops by class return a list of patches, also of one.
-            item = augmented[0] if isinstance(augmented, list) else augmented
+            return self.augmentation(item)
         return item
 
 
-def collate(items: Sequence[Mapping[str, Any]]) -> Batch:
-    """Stack samples to a batch of plain tensors: image (B, C, X, Y, Z) float32, label (B, 1, X, Y, Z) uint8."""
+def collate(drawn: Sequence[Batch | list[Batch]]) -> Batch:
+    """Stack samples to a batch of plain tensors: image (B, C, X, Y, Z) float32, label (B, 1, X, Y, Z) uint8.
+
+    MONAI's crops around labels make a list of patches of one sample: each counts as one of the batch.
+    """
+    items = [item for sample in drawn for item in (sample if isinstance(sample, list) else [sample])]
     batch: Batch = {
         IMAGE: torch.stack([torch.as_tensor(item[IMAGE]).as_subclass(torch.Tensor).float() for item in items]),
         SPACING: torch.stack([item[SPACING] for item in items]),

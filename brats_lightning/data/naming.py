@@ -18,6 +18,7 @@ _ENDING = r"\.nii(?:\.gz)?$"
 _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (family, re.compile(pattern, re.IGNORECASE))
     for family, pattern in (
+        ("2017", rf"^(brats17_.+)_(t1|t1ce|t2|flair|seg){_ENDING}"),
         ("2018", rf"^(brats18_.+)_(t1|t1ce|t2|flair|seg){_ENDING}"),
         ("2019", rf"^(brats19_.+)_(t1|t1ce|t2|flair|seg){_ENDING}"),
         ("2020", rf"^(brats20_.+)_(t1|t1ce|t2|flair|seg){_ENDING}"),
@@ -28,9 +29,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("2015", r"^VSD\.Brain[^.]*\.[^.]*\.(?:O|XX)\.(MR_T1|MR_T1c|MR_T2|MR_Flair|OT)\..*\.mha$"),
     )
 )
-_CASE_FOLDER = re.compile(
-    r"^(brats18_.+|brats19_.+|brats20_\w+_\d+|brats2021_\d+|brats-[a-z]{3}-\d{5}-\d{3})$", re.IGNORECASE
-)
+_CASE_FOLDER = re.compile(r"^(brats1[789]_.+|brats20_\w+_\d+|brats2021_\d+|brats-[a-z]{3}-\d{5}-\d{3})$", re.IGNORECASE)
 MODALITY_OF_NAME: Mapping[str, Modality] = {
     "t1": "t1n",
     "t1ce": "t1c",

@@ -218,5 +218,5 @@ def test_a_folder_without_any_case_is_refused_with_what_was_expected(tmp_path: P
 
 
 def test_an_unknown_edition_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="edition '2017' is unknown: expected one of 2015, 2018"):
-        find_cases(tmp_path, edition="2017")
+    with pytest.raises(ConfigError, match="edition '2022' is unknown: expected one of 2015, 2017"):
+        find_cases(tmp_path, edition="2022")

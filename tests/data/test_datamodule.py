@@ -256,7 +256,9 @@ def test_testing_needs_test_cases(root: Path) -> None:
 
 def test_a_folder_without_segmentations_is_refused(write_case: Write, tmp_path: Path) -> None:
     write_case("BraTS2021_00001", label=None)
-    with pytest.raises(DatasetError, match="no case has a segmentation; training and scoring need labelled cases"):
+    with pytest.raises(
+        DatasetError, match="no usable case has a segmentation; training and scoring need labelled cases"
+    ):
         prepared(tmp_path / "cases")
 
 

@@ -164,11 +164,15 @@ def test_a_batch_is_plain_tensors_of_the_right_types(cache: CaseCache, tmp_path:
     assert torch.equal(dataset[0][SPACING], torch.tensor(cache.get(dataset.cases[0]).grid.spacing_mm))
 
 
-def test_patches_of_one_come_as_samples(cache: CaseCache, tmp_path: Path) -> None:
-    crop = RandCropByPosNegLabeld([IMAGE, LABEL], label_key=LABEL, spatial_size=(4, 4, 4), num_samples=1)
-    ((batch, *_),) = epochs(dataset_of(cache, tmp_path, [crop]), count=1)
-    assert batch[IMAGE].shape == (2, 4, 4, 4, 4)
-    assert batch[LABEL].shape == (2, 1, 4, 4, 4)
+@pytest.mark.parametrize("patches", [1, 3])
+def test_every_patch_of_a_sample_counts(cache: CaseCache, tmp_path: Path, patches: int) -> None:
+    crop = RandCropByPosNegLabeld((IMAGE, LABEL), LABEL, spatial_size=(8, 8, 8), num_samples=patches)
+    dataset = dataset_of(cache, tmp_path, [crop])
+    batch = collate([dataset[Draw(0, 1)], dataset[Draw(1, 2)]])
+    assert batch[IMAGE].shape == (2 * patches, 4, 8, 8, 8)
+    assert batch[LABEL].shape == (2 * patches, 1, 8, 8, 8)
+    assert batch[SPACING].shape == (2 * patches, 3)
+    assert batch[CASE] == [dataset.cases[0].id] * patches + [dataset.cases[1].id] * patches
 
 
 def test_unlabelled_cases_are_stacked_without_label() -> None:
