@@ -33,6 +33,7 @@ def test_every_configuration_is_tried_here() -> None:
     assert {path.name for path in CONFIGS.glob("*.yaml")} == set(SIZES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SIZES))
 def test_a_configuration_trains_and_is_scored(name: str, phantoms: Path) -> None:
     main(["fit", f"--config={CONFIGS / name}", "--run=run", f"--data.root={phantoms}", *SMALL, *SIZES[name]])
@@ -41,6 +42,7 @@ def test_a_configuration_trains_and_is_scored(name: str, phantoms: Path) -> None
     assert list(Path("run/wandb").glob("offline-run-*/*.wandb"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
 def test_an_overlay_changes_the_3d_unet(overlay: Path, phantoms: Path) -> None:
     small = [*SMALL, "--data.preprocessing.bias_field=false", "--trainer.logger=false"]

@@ -124,6 +124,7 @@ def test_stopping_and_continuing_changes_no_weight(home: Path, schedule: list[st
     assert rows(Path("runs/uncut/metrics.csv")) == rows(Path("runs/cut/metrics.csv"))
 
 
+@pytest.mark.slow
 def test_a_run_that_was_moved_keeps_its_best_score(home: Path) -> None:
     """Lightning forgets the best score when the folder's path has changed, and a worse epoch would take its place."""
     main(["fit", "--config", "tiny.yaml", "--run=runs/a", "--trainer.max_epochs=3"])
@@ -138,6 +139,7 @@ def test_a_run_that_was_moved_keeps_its_best_score(home: Path) -> None:
     assert not Path("runs/a").exists()
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_run(home: Path) -> None:
     for run, options in (("a", []), ("b", []), ("c", ["--seed_everything=1"]), ("d", ["--data.seed=1"])):
         main(["fit", "--config", "tiny.yaml", f"--run=runs/{run}", "--trainer.max_epochs=1", *options])
@@ -167,7 +169,7 @@ def test_a_run_is_scored_from_its_folder_alone(home: Path, capsys: pytest.Captur
     main(["test", "--run=runs/moved"])
     table = capsys.readouterr().out
     assert "runs/moved/checkpoints/best.ckpt" in table
-    assert "1 cases" in table
+    assert "1 case · voxel accuracy" in table
     scores = rows(Path("runs/moved/scores_test.csv"))
     case = json.loads(Path("runs/moved/split.json").read_text())["test"][0]
     assert [(row["case"], row["region"]) for row in scores] == [
@@ -198,6 +200,7 @@ def test_cache_fills_ahead_and_fit_finds_it(home: Path, capsys: pytest.CaptureFi
     assert {path: path.stat().st_mtime_ns for path in Path("runs/cache").iterdir()} == entries
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home_of_cases", ["memory", "none"])
 def test_every_cache_gives_the_same_run(home: Path, home_of_cases: str) -> None:
     main(["fit", "--config", "tiny.yaml", "--run=runs/disk", "--trainer.max_epochs=1"])
