@@ -23,6 +23,7 @@ from brats_lightning.model.callbacks import RandomState
 from brats_lightning.model.module import SegmentationModule
 from brats_lightning.reports.scores import print_scores, write_scores
 from brats_lightning.runs import (
+    CHECKPOINTS,
     CONFIG,
     SPLIT,
     claim_run,
@@ -152,6 +153,14 @@ class BratsCLI(LightningCLI):
         if self.subcommand == "fit":
             trainer.loggers = [MetricsCsv(Path(trainer.default_root_dir)), *trainer.loggers]
         return trainer
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit:  # Lightning's answer to Ctrl-C
+            if self.run is not None and (self.run / CHECKPOINTS / "last.ckpt").exists():
+                log.info("stopped; go on with: brats fit --run %s --ckpt_path last", self.run)
+            raise
 
     def after_fit(self) -> None:
         """Say where everything lies."""

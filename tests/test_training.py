@@ -131,3 +131,19 @@ def test_one_real_case_can_be_overfitted(home: Path, shared: Path) -> None:
     trainer.fit(module, train, validation)
     dice = trainer.callback_metrics["val/dice_WT"].item()
     assert dice > 0.95
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on(home: Path, phantoms: Path) -> None:
+    Path("cases").symlink_to(phantoms)
+    Path("killed.yaml").write_text(KILLED.replace("max_epochs: 40", "max_epochs: 100000"))
+    command = [sys.executable, "-W", "ignore", "-m", "brats_lightning", "fit", "--config=killed.yaml", "--run=run"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as victim:
+        while not Path("run/checkpoints/last.ckpt").exists():
+            assert victim.poll() is None
+            time.sleep(0.02)
+        victim.send_signal(signal.SIGINT)
+        _, said = victim.communicate(timeout=60)
+    assert victim.returncode == 1
+    assert "stopped; go on with: brats fit --run run --ckpt_path last" in said
+    assert "Traceback" not in said
