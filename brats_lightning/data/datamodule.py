@@ -107,9 +107,16 @@ class BratsDataModule(LightningDataModule):
         self._refuse(problems)
         if left_out := _left_out([*found.problems, *problems]):
             parts = _without(parts, left_out)
-        if self.split_file is not None and self._rank == 0:
-            parts.write(self.split_file)
         self.parts = parts
+        if self._rank == 0:
+            self._say(parts)
+            if self.split_file is not None:
+                parts.write(self.split_file)
+
+    def _say(self, parts: Parts) -> None:
+        counts = ", ".join(f"{len(getattr(parts, part))} {part}" for part in PARTS)
+        editions = ", ".join(sorted({case.edition for case in self._of(parts, *PARTS)}))
+        log.info("cases: %s (BraTS %s)", counts, editions)
 
     def _parts(self, labelled: list[Case]) -> Parts:
         if self.split_file is not None and self.split_file.exists():
