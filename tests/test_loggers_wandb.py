@@ -31,6 +31,12 @@ def closed_port() -> int:
     return port
 
 
+def finish() -> None:
+    """End the run; W&B's own `finish` returns before everything of an offline run is on disk."""
+    wandb.finish()
+    wandb.teardown()
+
+
 @pytest.fixture
 def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_port: int) -> Iterator[pytest.MonkeyPatch]:
     """A user without key, settings or variables, on a machine whose W&B server is a closed port."""
@@ -47,8 +53,7 @@ def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_port: int) ->
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{closed_port}")
     monkeypatch.chdir(tmp_path)
     yield monkeypatch
-    wandb.finish()
-    wandb.teardown()
+    finish()
 
 
 @pytest.fixture
@@ -118,7 +123,7 @@ def test_without_a_key_a_run_is_offline_and_holds_what_was_logged(
         run.log_hyperparams({"lr": 1e-4, "path": Path("data")})
         run.log_metrics({"val/dice_ET": 0.5, "val/hd95_mm_ET": math.nan}, step=3)
         run.log_metrics({"val/dice_ET": 0.75}, step=4)
-        wandb.finish()
+        finish()
     assert not connections
     assert [record.getMessage() for record in caplog.records if record.name == loggers.__name__] == [
         "W&B: no API key: this run is logged offline"
@@ -262,7 +267,7 @@ def test_a_server_that_never_answers_and_a_broken_key_end_offline(
     start = time.monotonic()
     run.log_metrics({"a": 1.5}, step=3)
     assert time.monotonic() - start < 8
-    wandb.finish()
+    finish()
     assert [row["a"] for row in history(tmp_path / "run")] == ["1.5"]
     assert re.search("W&B: .*: this run is logged offline", caplog.text)
 
@@ -316,7 +321,7 @@ def test_with_a_key_and_a_server_a_metric_arrives(server: Any, tmp_path: Path) -
     run = WandbRun(save_dir=tmp_path / "unet3d", group="unet3d")
     run.log_hyperparams({"lr": 1e-4})
     run.log_metrics({"val/dice_ET": 0.5}, step=3)
-    wandb.finish()
+    finish()
     (arrived,) = server.state.runs.values()
     assert arrived["complete"]
     assert (arrived["displayName"], arrived["group"], arrived["project"]) == ("unet3d", "unet3d", "brats")
@@ -336,5 +341,5 @@ def test_a_server_that_is_lost_holds_up_the_end_no_longer_than_told(
     server.server_close()
     run.log_metrics({"a": 2.0}, step=1)
     start = time.monotonic()
-    wandb.finish()
+    finish()
     assert time.monotonic() - start < 10

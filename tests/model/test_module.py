@@ -184,7 +184,7 @@ def test_own_regions_and_the_convention_of_empty_masks_are_kept() -> None:
 def test_regions_and_conventions_that_do_not_exist_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"model.regions or model.empty: unknown region XX"):
         module_of(regions=["XX"])
-    with pytest.raises(ConfigError, match=r"expected one of brats, nan"):
+    with pytest.raises(ConfigError, match=r"unknown policy .*'zero': expected one of brats"):
         module_of(empty="zero")
 
 
