@@ -18,7 +18,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 from brats_lightning.data.datamodule import BratsDataModule
 from brats_lightning.errors import BratsError, CheckpointError, ConfigError
-from brats_lightning.loggers import MetricsCsv
+from brats_lightning.loggers.metrics_csv import MetricsCsv
 from brats_lightning.model.callbacks import RandomState
 from brats_lightning.model.module import SegmentationModule
 from brats_lightning.reports.scores import print_scores, write_scores

@@ -1,6 +1,7 @@
 """Fixtures that several rooms share."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 
 from brats_lightning.phantom.folder import phantom
 
+# Small volumes on several threads spend their time waiting for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 SHARED = Path(__file__).parents[1] / ".." / "shared"
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 WriteCase = Callable[..., Path]

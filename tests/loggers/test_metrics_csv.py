@@ -12,7 +12,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
-from brats_lightning.loggers import MetricsCsv
+from brats_lightning.loggers.metrics_csv import MetricsCsv
 
 Rows = dict[int, dict[str, float]]
 

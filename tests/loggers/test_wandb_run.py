@@ -17,9 +17,9 @@ import wandb
 from lightning_utilities.core.rank_zero import rank_zero_only
 from wandb.proto.wandb_internal_pb2 import Record
 
-from brats_lightning import loggers
 from brats_lightning.errors import ConfigError
-from brats_lightning.loggers import WandbRun, must_be_offline, reachable
+from brats_lightning.loggers import wandb_run
+from brats_lightning.loggers.wandb_run import WandbRun, must_be_offline, reachable
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_without_a_key_a_run_is_offline_and_holds_what_was_logged(
         run.log_metrics({"val/dice_ET": 0.75}, step=4)
         finish()
     assert not connections
-    assert [record.getMessage() for record in caplog.records if record.name == loggers.__name__] == [
+    assert [record.getMessage() for record in caplog.records if record.name == wandb_run.__name__] == [
         "W&B: no API key: this run is logged offline"
     ]
     first, second = history(tmp_path / "runs" / "unet3d-7")
@@ -189,7 +189,7 @@ def test_a_server_that_can_be_reached_is_used(nobody: pytest.MonkeyPatch, deaf_s
 def test_the_key_may_lie_in_netrc(
     nobody: pytest.MonkeyPatch, closed_port: int, server: str | None, entry: str, counts: bool
 ) -> None:
-    nobody.setattr(loggers, "reachable", lambda _url: True)
+    nobody.setattr(wandb_run, "reachable", lambda _url: True)
     if server is None:
         nobody.delenv("WANDB_BASE_URL")
     else:
@@ -212,7 +212,7 @@ def test_the_server_may_stand_in_the_settings_that_wandb_login_writes(
 @pytest.mark.parametrize("mode", ["online", "offline", "dryrun", "disabled"])
 def test_the_variable_overrules_without_a_probe(nobody: pytest.MonkeyPatch, mode: str) -> None:
     nobody.setenv("WANDB_MODE", mode)
-    nobody.setattr(loggers, "reachable", lambda _url: pytest.fail("it asked"))
+    nobody.setattr(wandb_run, "reachable", lambda _url: pytest.fail("it asked"))
     assert must_be_offline() is (mode in {"offline", "dryrun"})
 
 
@@ -242,7 +242,7 @@ def test_a_name_that_cannot_be_one_is_not_reachable(url: str, monkeypatch: pytes
 
 def test_only_rank_0_asks_and_logs(nobody: pytest.MonkeyPatch, tmp_path: Path) -> None:
     nobody.setattr(rank_zero_only, "rank", 1)
-    nobody.setattr(loggers, "reachable", lambda _url: pytest.fail("rank 1 asked"))
+    nobody.setattr(wandb_run, "reachable", lambda _url: pytest.fail("rank 1 asked"))
     nobody.setenv("WANDB_API_KEY", "k" * 40)
     run = WandbRun(save_dir=tmp_path / "run")
     run.log_metrics({"a": 1.0}, step=0)
@@ -260,7 +260,7 @@ def test_a_server_that_never_answers_and_a_broken_key_end_offline(
     key: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    nobody.setattr(loggers, "INIT_SECONDS", 2)
+    nobody.setattr(wandb_run, "INIT_SECONDS", 2)
     nobody.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{deaf_server}")
     nobody.setenv("WANDB_API_KEY", key)
     run = WandbRun(save_dir=tmp_path / "run")
@@ -275,7 +275,7 @@ def test_a_server_that_never_answers_and_a_broken_key_end_offline(
 SESSION = """
 import sys
 from pathlib import Path
-from brats_lightning.loggers import WandbRun
+from brats_lightning.loggers.wandb_run import WandbRun
 run = WandbRun(save_dir=Path(sys.argv[1]))
 run.log_metrics({"a": 1.5}, step=3)
 print("leaving", flush=True)
@@ -287,7 +287,7 @@ def test_an_offline_run_asks_nobody_and_leaves_at_once(
     nobody: pytest.MonkeyPatch, tmp_path: Path, deaf: socket.socket, deaf_server: int
 ) -> None:
     nobody.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{deaf_server}")
-    nobody.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    nobody.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     with subprocess.Popen([sys.executable, "-c", SESSION, tmp_path / "run"], stdout=subprocess.PIPE) as session:
         assert session.stdout is not None
         assert session.stdout.readline()
@@ -334,7 +334,7 @@ def test_with_a_key_and_a_server_a_metric_arrives(server: Any, tmp_path: Path) -
 def test_a_server_that_is_lost_holds_up_the_end_no_longer_than_told(
     nobody: pytest.MonkeyPatch, server: Any, tmp_path: Path
 ) -> None:
-    nobody.setattr(loggers, "FINISH_SECONDS", 2)
+    nobody.setattr(wandb_run, "FINISH_SECONDS", 2)
     run = WandbRun(save_dir=tmp_path / "run")
     run.log_metrics({"a": 1.0}, step=0)
     server.shutdown()
