@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # tensors bring their own methods: whoever scores files need 
     import torch
 
 Array: TypeAlias = "npt.NDArray[Any] | torch.Tensor"
-"""NumPy array, or tensor on any device."""
+"""NumPy array, or PyTorch tensor on any device."""
 
 
 def joint_bounding_box(*arrays: Array) -> tuple[slice, ...]:
@@ -32,10 +32,10 @@ def joint_bounding_box(*arrays: Array) -> tuple[slice, ...]:
 
 
 def on_host(array: Array) -> Array:
-    """A tensor of the CPU as a NumPy array of the same memory, anything else as it is."""
-    if isinstance(array, np.ndarray) or array.device.type != "cpu":
+    """A NumPy array and a tensor on a CUDA device as they are, any other tensor as a NumPy array."""
+    if isinstance(array, np.ndarray) or array.device.type == "cuda":
         return array
-    host: npt.NDArray[Any] = array.detach().numpy()
+    host: npt.NDArray[Any] = array.detach().cpu().numpy()
     return host
 
 

@@ -3,11 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from brats_lightning.metrics.bounding_box import Array, joint_bounding_box, on_host
+
+if TYPE_CHECKING:
+    import torch
 
 LARGEST_LABEL = 255
 """A map with more is no map of tissues; the histogram would grow with the square."""
@@ -36,7 +40,7 @@ class Overlap:
 
     @property
     def iou(self) -> float:
-        """|P ∩ R| / |P ∪ R| (Jaccard 1912)."""
+        """|P ∩ R| / (|P| + |R| - |P ∩ R|) (Jaccard 1912)."""
         return _share(self.both, self.prediction + self.reference - self.both)
 
     @property
@@ -134,8 +138,8 @@ def joint_histogram(prediction: Array, reference: Array) -> JointHistogram:
         pairs += np.asarray(expected).astype(np.intp)
         counts = np.bincount(pairs.ravel(), minlength=size**2).reshape(size, size)
     else:
-        both = predicted.long() * size + expected
-        counts = both.flatten().bincount(minlength=size**2).cpu().numpy().reshape(size, size)
+        pairs_of_tensors = predicted.long() * size + cast("torch.Tensor", expected).long()
+        counts = pairs_of_tensors.flatten().bincount(minlength=size**2).cpu().numpy().reshape(size, size)
     counts[0, 0] += math.prod(prediction.shape) - math.prod(predicted.shape)
     return JointHistogram(counts, box)
 

@@ -9,22 +9,25 @@ import torchmetrics
 from brats_lightning.labels import CHALLENGE_REGIONS, TISSUES, region_labels
 from brats_lightning.metrics.case_scores import REGION_SCORES, score_case, score_names
 from brats_lightning.metrics.empty import empty_policy
+from brats_lightning.metrics.surface import CONVENTIONS, Convention
 
 Row = dict[str, float]
 
 
 class RegionScores(torchmetrics.Metric):
-    """Dice, IoU and HD95 of regions and voxel accuracy, case by case, and their means over cases.
+    """Scores of regions and voxel accuracy, case by case, and their means over cases.
 
-    Scores are kept by case id: a case that a distributed sampler repeats counts once, and the means do not
-    depend on how cases were spread over processes, to the last bit.
+    Label maps are scored on the device where they are. Scores are kept by case id: a case that a distributed sampler
+    repeats counts once, and the means do not depend on how cases were spread over processes, to the last bit.
 
     Args:
         regions: Names of `labels.REGIONS`, or own names with their label values.
-        empty: Name of the policy for empty masks: `brats` or `nan`.
+        empty: Name of the policy for empty masks: one of `empty.EMPTY_POLICIES`.
+        scores: Scores of each region: any of `case_scores.ALL_SCORES`, `nsd_2mm` at any tolerance.
+        convention: How distances of boundaries become a score: one of `surface.CONVENTIONS`.
 
     Raises:
-        ValueError: A region or policy that is unknown.
+        ValueError: A region, policy, score or convention that is unknown.
     """
 
     full_state_update = False
@@ -34,11 +37,18 @@ class RegionScores(torchmetrics.Metric):
         regions: Sequence[str] | Mapping[str, Sequence[int]] = ("ET", "ED", "NCR", "WT", "TC"),
         *,
         empty: str = "brats",
+        scores: Sequence[str] = REGION_SCORES,
+        convention: Convention = "directed",
     ) -> None:
         # torchmetrics would neither gather a dictionary nor notice that another process has new cases.
         super().__init__(sync_on_compute=False, compute_with_cache=False)
         self.regions = region_labels(regions)
         self.empty = empty_policy(empty)
+        self.scores = tuple(scores)
+        self.convention = convention
+        self._names = score_names(self.regions, self.scores)
+        if convention not in CONVENTIONS:
+            raise ValueError(f"unknown convention {convention!r}: expected one of {', '.join(CONVENTIONS)}")
         self._own: dict[str, Row] = {}
         self._gathered: dict[str, Row] | None = None
 
@@ -63,15 +73,17 @@ class RegionScores(torchmetrics.Metric):
         """
         _validate(prediction, reference, spacing_mm, cases)
         self._gathered = None
-        predicted, expected = prediction.detach().cpu().numpy(), reference.detach().cpu().numpy()
+        reference = reference.to(prediction.device)
         for index, case in enumerate(cases):
             try:
                 self._own[case] = score_case(
-                    predicted[index],
-                    expected[index],
+                    prediction[index],
+                    reference[index],
                     spacing_mm=spacing_mm[index].tolist(),
                     regions=self.regions,
                     empty=self.empty,
+                    scores=self.scores,
+                    convention=self.convention,
                 )
             except ValueError as error:
                 raise ValueError(f"{case}: {error}") from error
@@ -84,10 +96,11 @@ class RegionScores(torchmetrics.Metric):
         """
         self._gathered = _gather(self._own)
         rows = self._gathered.values()
-        means = {name: _mean(row[name] for row in rows) for name in score_names(self.regions)}
+        means = {name: _mean(row[name] for row in rows) for name in self._names}
         for trio in (TISSUES, CHALLENGE_REGIONS):
             if set(trio) <= set(self.regions):
-                for score in REGION_SCORES:
+                # Volumes of overlapping regions have a sum, but it is nobody's volume.
+                for score in (score for score in self.scores if not score.endswith("_ml")):
                     # A NaN stays: a mean over two regions would be another quantity under the same name.
                     total = math.fsum(means[f"{score}_{region}"] for region in trio)
                     means[f"{score}_mean_{'_'.join(trio)}"] = total / len(trio)
@@ -98,6 +111,15 @@ class RegionScores(torchmetrics.Metric):
         """Scores of each case by id: of this process, after `compute` of all processes."""
         rows = self._own if self._gathered is None else self._gathered
         return {case: dict(rows[case]) for case in sorted(rows)}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Over how many cases each mean of a score is: of this process, after `compute` of all processes.
+
+        Means of a trio are left out: each of their three parts has its own number.
+        """
+        rows = (self._own if self._gathered is None else self._gathered).values()
+        return {name: sum(not math.isnan(row[name]) for row in rows) for name in self._names}
 
     def reset(self) -> None:
         """Forget all cases."""

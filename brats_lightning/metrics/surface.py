@@ -4,83 +4,193 @@ A boundary voxel belongs to the mask and has a face neighbour that does not; out
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from brats_lightning.metrics.bounding_box import joint_bounding_box
+from brats_lightning.metrics.bounding_box import Array, joint_bounding_box, on_host
+from brats_lightning.metrics.surfels import CORNERS, surfel_areas
 
+if TYPE_CHECKING:
+    import torch
+
+Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
+Convention = Literal["directed", "pooled", "averaged", "surfel"]
+
+CONVENTIONS: Mapping[Convention, str] = MappingProxyType(
+    {
+        "directed": "larger of the two directed percentiles; mean and share over both boundaries (MONAI)",
+        "pooled": "percentile, mean and share over both boundaries (MedPy, nnU-Net)",
+        "averaged": "mean of the two directed percentiles, means or shares (surface Dice of the BraTS 2025 scorer)",
+        "surfel": "as directed, but by area over surfels, without interpolation (surface-distance, BraTS from 2023)",
+    }
+)
+"""What is done with the distances of the two directions; the first is what this project reports."""
 
 SHELL = 3.0
 """Neighbours nearer than this many of the smallest spacing are looked up, further ones sought in a tree."""
 
+PAIRS = 2**24
+"""Distances held on a device at once: 128 MiB."""
 
-def hd95_mm(prediction: Mask, reference: Mask, *, spacing_mm: Sequence[float], percentile: float = 95.0) -> float:
-    """Larger of the two directed percentiles of the distances from boundary to boundary, in mm.
 
-    Percentiles interpolate linearly, as in MONAI; pooling both directions or weighing by area gives other
-    numbers (Reinke et al. 2024, doi:10.1038/s41592-023-02150-0).
+@dataclass(frozen=True, eq=False)
+class SurfaceDistances:
+    """Distances in mm from each boundary to the other, and the scores that follow from them.
+
+    Reinke et al. 2024 (doi:10.1038/s41592-023-02150-0) tell how the conventions differ.
+
+    Args:
+        prediction: From each boundary voxel (surfel) of the prediction to the nearest of the reference.
+        reference: The other way round.
+        convention: One of `CONVENTIONS`.
+        areas: In mm², of the surfels of both; None where each boundary voxel counts one.
+    """
+
+    prediction: Floats
+    reference: Floats
+    convention: Convention = "directed"
+    areas: tuple[Floats, Floats] | None = None
+
+    def percentile_mm(self, percentile: float = 95.0) -> float:
+        """HD95, or HD100 (the Hausdorff distance) for a percentile of 100; interpolates linearly but for surfels."""
+        directions = (self.prediction, self.reference)
+        if self.areas is not None:
+            sides = zip(directions, self.areas, strict=True)
+            return max(_percentile_by_area(distances, areas, percentile) for distances, areas in sides)
+        if self.convention == "pooled":
+            return float(np.percentile(np.concatenate(directions), percentile))
+        forth, back = (float(np.percentile(distances, percentile)) for distances in directions)
+        return (forth + back) / 2 if self.convention == "averaged" else max(forth, back)
+
+    @property
+    def assd_mm(self) -> float:
+        """Average symmetric surface distance (Heimann et al. 2009, doi:10.1109/TMI.2009.2013851)."""
+        return self._mean(self.prediction, self.reference)
+
+    def nsd(self, tolerance_mm: float) -> float:
+        """Normalised surface Dice: share of both boundaries no further than this from the other.
+
+        Nikolov et al. 2021, doi:10.2196/26151.
+
+        Raises:
+            ValueError: A tolerance below 0.
+        """
+        if not tolerance_mm >= 0:
+            raise ValueError(f"expected a tolerance of at least 0 mm, found {tolerance_mm}")
+        # Rounding must not decide: 7 · 0.7 - 6 · 0.7 is more than 0.7.
+        limit = tolerance_mm * (1 + 1e-9)
+        return self._mean(self.prediction <= limit, self.reference <= limit)
+
+    def _mean(self, prediction: Floats | Mask, reference: Floats | Mask) -> float:
+        weights = self.areas or (np.ones(prediction.size), np.ones(reference.size))
+        # Summed as the weights alone are: no share is above 1 by rounding.
+        sums = [float((side * weight).sum()) for side, weight in zip((prediction, reference), weights, strict=True)]
+        totals = [float(weight.sum()) for weight in weights]
+        if self.convention == "averaged":
+            return (sums[0] / totals[0] + sums[1] / totals[1]) / 2
+        return sum(sums) / sum(totals)
+
+
+def hd95_mm(
+    prediction: Array,
+    reference: Array,
+    *,
+    spacing_mm: Sequence[float],
+    percentile: float = 95.0,
+    convention: Convention = "directed",
+) -> float:
+    """95th percentile of the distances from boundary to boundary, in mm; arguments as for `surface_distances`.
+
+    Raises:
+        ValueError: As there.
+    """
+    distances = surface_distances(
+        prediction, reference, spacing_mm=spacing_mm, convention=convention, percentile=percentile
+    )
+    return distances.percentile_mm(percentile)
+
+
+def surface_distances(
+    prediction: Array,
+    reference: Array,
+    *,
+    spacing_mm: Sequence[float],
+    convention: Convention = "directed",
+    percentile: float = 100.0,
+) -> SurfaceDistances:
+    """Exact distances between two boundaries: NumPy arrays by a k-d tree, CUDA tensors by blocks of all pairs.
 
     Args:
         prediction: Boolean mask with at least one voxel.
-        reference: The same, of the same shape.
+        reference: The same, of the same shape and on the same device.
         spacing_mm: Distance between neighbouring voxels along each axis.
-        percentile: 100 gives the Hausdorff distance.
+        convention: One of `CONVENTIONS`; `surfel` needs three axes.
+        percentile: The highest that will be asked for. Distances that it does not need may be left infinite, which
+            is many times faster; means and shares need all.
 
     Raises:
-        ValueError: Masks empty, not boolean or of unlike shapes; spacing or percentile out of range.
+        ValueError: Masks empty, not boolean or of unlike shapes; spacing, percentile or convention out of range.
     """
     spacing = np.asarray(spacing_mm, np.float64)
-    _validate(prediction, reference, spacing, percentile)
+    prediction, reference = on_host(prediction), on_host(reference)
+    _validate(prediction, reference, spacing, percentile, convention)
     box = joint_bounding_box(prediction, reference)
-    margin = np.maximum(1, (SHELL * spacing.min() / spacing).astype(int))
-    predicted, expected = (_boundary(_padded(mask[box], margin)) for mask in (prediction, reference))
-    return max(
-        _directed_mm(predicted, expected, spacing, percentile),
-        _directed_mm(expected, predicted, spacing, percentile),
-    )
+    predicted, expected = prediction[box], reference[box]
+    if convention == "surfel":
+        (first, prediction_areas), (second, reference_areas) = (
+            _surfels(np.asarray(mask.cpu() if hasattr(mask, "cpu") else mask), spacing)
+            for mask in (predicted, expected)
+        )
+        forth, back = _nearest_mm(first, second, spacing), _nearest_mm(second, first, spacing)
+        return SurfaceDistances(forth, back, convention, (prediction_areas, reference_areas))
+    if isinstance(predicted, np.ndarray) and isinstance(expected, np.ndarray):
+        first, second = (_boundary(_padded(mask, spacing)) for mask in (predicted, expected))
+        # A pooled percentile may need any of one side's distances.
+        share = 1.0 if convention == "pooled" else percentile / 100
+        forth, back = _nearest_mm(first, second, spacing, share), _nearest_mm(second, first, spacing, share)
+    else:
+        one, other = (_boundary_on_device(cast("torch.Tensor", mask)) for mask in (predicted, expected))
+        forth, back = _pairwise_mm(one, other, spacing), _pairwise_mm(other, one, spacing)
+    return SurfaceDistances(forth, back, convention)
 
 
-def _directed_mm(origin: Mask, target: Mask, spacing: npt.NDArray[np.float64], percentile: float) -> float:
-    """Percentile of the distances from one boundary to the other; both padded, of one shape.
+def _nearest_mm(origin: Mask, target: Mask, spacing: Floats, share: float = 1.0) -> Floats:
+    """Distances from one boundary to the other, in the order of the origin; both with a margin, of one shape.
 
     Most boundaries run close to each other: distances up to the shell are read off the neighbouring voxels,
-    in ascending order; a tree is asked only for what is left, if the percentile lies there at all.
+    in ascending order; a tree is asked only for what is left, if the share that is needed has not been found.
     """
     start = np.flatnonzero(origin)
     goal = target.ravel()
-    needed = min(int((start.size - 1) * (percentile / 100)) + 2, start.size)
-    left = start[~goal[start]]
-    distances = np.zeros(start.size)
-    found = start.size - left.size
+    needed = min(int((start.size - 1) * share) + 2, start.size)
+    distances = np.where(goal[start], 0.0, math.inf)
+    places = np.flatnonzero(distances)
+    left = start[places]
     for distance, steps in _shell(spacing, target.shape):
-        if found >= needed:
-            break
+        if start.size - left.size >= needed:
+            return distances
         reached = goal[left + steps[0]]
         for step in steps[1:]:
             reached |= goal[left + step]
-        left = left[~reached]
-        distances[found : start.size - left.size] = distance
-        found = start.size - left.size
-    if found >= needed:
-        distances[found:] = math.inf  # further than all that the percentile looks at
-    else:
+        distances[places[reached]] = distance
+        places, left = places[~reached], left[~reached]
+    if start.size - left.size < needed:
         # Of the build options these are the fastest, by half for scattered false positives.
-        tree = cKDTree(
-            _points(np.flatnonzero(goal), target.shape, spacing),
-            leafsize=32,
-            balanced_tree=False,
-            compact_nodes=False,
-        )
-        distances[found:] = tree.query(_points(left, target.shape, spacing))[0]
-    return float(np.percentile(distances, percentile))
+        points = _points(np.flatnonzero(goal), target.shape, spacing)
+        tree = cKDTree(points, leafsize=32, balanced_tree=False, compact_nodes=False)
+        distances[places] = tree.query(_points(left, target.shape, spacing))[0]
+    return distances
 
 
-def _shell(spacing: npt.NDArray[np.float64], shape: tuple[int, ...]) -> Iterator[tuple[float, list[int]]]:
+def _shell(spacing: Floats, shape: tuple[int, ...]) -> Iterator[tuple[float, list[int]]]:
     """Distances of near neighbours in ascending order, each with the steps to them in the flattened array."""
     radius = SHELL * spacing.min()
     reach = [range(-int(radius / step), int(radius / step) + 1) for step in spacing]
@@ -92,13 +202,14 @@ def _shell(spacing: npt.NDArray[np.float64], shape: tuple[int, ...]) -> Iterator
         yield float(distance), steps[distances == distance].tolist()
 
 
-def _points(indices: Indices, shape: tuple[int, ...], spacing: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _points(indices: Indices, shape: tuple[int, ...], spacing: Floats) -> Floats:
     """(points, axes) positions in mm of flat indices."""
     return np.stack(np.unravel_index(indices, shape), axis=-1) * spacing
 
 
-def _padded(mask: Mask, margin: Indices) -> Mask:
-    """The mask with a margin of background, in C order, so that steps of the flattened array stay inside."""
+def _padded(mask: Mask, spacing: Floats) -> Mask:
+    """The mask in C order with a margin of background, so that the shell's steps in the flattened array stay inside."""
+    margin = np.maximum(1, (SHELL * spacing.min() / spacing).astype(int))
     padded = np.zeros(mask.shape + 2 * margin, bool)
     padded[tuple(slice(width, width + size) for width, size in zip(margin, mask.shape, strict=True))] = mask
     return padded
@@ -118,14 +229,65 @@ def _boundary(mask: Mask) -> Mask:
     return boundary.reshape(mask.shape)
 
 
-def _validate(prediction: Mask, reference: Mask, spacing: npt.NDArray[np.float64], percentile: float) -> None:
+def _surfels(mask: Mask, spacing: Floats) -> tuple[Mask, Floats]:
+    """Points of the half-voxel grid where the mask has a surface, with a margin, and the areas there in mm²."""
+    padded = _padded(mask, spacing).view(np.uint8)
+    codes = np.zeros_like(padded)
+    # The last point of each axis stays without a surface: a shell's step over the first lands there.
+    window = codes[:-1, :-1, :-1]
+    for corner in CORNERS:
+        ends = [size - 1 + step for step, size in zip(corner, padded.shape, strict=True)]
+        window *= 2
+        window += padded[tuple(slice(step, end) for step, end in zip(corner, ends, strict=True))]
+    areas = surfel_areas(spacing.tolist())[codes]
+    return areas > 0, areas[areas > 0]
+
+
+def _percentile_by_area(distances: Floats, areas: Floats, percentile: float) -> float:
+    """Distance at which the area, summed from the nearest on, reaches the percentile."""
+    # Equal distances in the order of area: sums round differently in another, and 95 % may be met exactly.
+    order = np.lexsort((areas, distances))
+    share = np.cumsum(areas[order]) / areas.sum()
+    place = int(np.searchsorted(share, percentile / 100))
+    return float(distances[order[min(place, order.size - 1)]])
+
+
+def _boundary_on_device(mask: "torch.Tensor") -> "torch.Tensor":
+    """The mask without its 6-connected erosion."""
+    inside = (slice(1, -1),) * mask.ndim
+    padded = mask.new_zeros([size + 2 for size in mask.shape])
+    padded[inside] = mask
+    inner = mask.clone()
+    for axis, size in enumerate(mask.shape):
+        for start in (0, 2):
+            inner &= padded[(*inside[:axis], slice(start, start + size), *inside[axis + 1 :])]
+    return mask & ~inner
+
+
+def _pairwise_mm(origin: "torch.Tensor", target: "torch.Tensor", spacing: Floats) -> Floats:
+    """Distances from one boundary to the other; both of one shape, on one device."""
+    left, goal = (edge.nonzero().double() for edge in (origin & ~target, target))
+    scale = goal.new_tensor(spacing.tolist())
+    left, goal = left * scale, goal * scale
+    # |a - b|² = |a|² + (|b|² - 2 a·b): one product and one minimum a block. In float64, which autocast leaves alone.
+    squares = (goal**2).sum(1)
+    nearest = (left**2).sum(1)
+    rows = max(1, PAIRS // len(goal))
+    for start in range(0, len(left), rows):
+        part = slice(start, start + rows)
+        nearest[part] += squares.addmm(left[part], goal.T, alpha=-2).amin(1)
+    shared = np.zeros(int((origin & target).sum()))
+    return np.concatenate([shared, nearest.clamp(min=0).sqrt().cpu().numpy()])
+
+
+def _validate(prediction: Array, reference: Array, spacing: Floats, percentile: float, convention: Convention) -> None:
     if prediction.shape != reference.shape:
         raise ValueError(
-            f"expected two masks of one shape, found {prediction.shape} for the prediction "
-            f"and {reference.shape} for the reference"
+            f"expected two masks of one shape, found {tuple(prediction.shape)} for the prediction "
+            f"and {tuple(reference.shape)} for the reference"
         )
     for name, mask in (("prediction", prediction), ("reference", reference)):
-        if mask.dtype != np.bool_:
+        if str(mask.dtype).removeprefix("torch.") != "bool":
             raise ValueError(f"expected a boolean mask as {name}, found {mask.dtype}")
         if not mask.any():
             raise ValueError(f"the {name} is empty: no distance is defined, an EmptyPolicy says what to put there")
@@ -133,3 +295,7 @@ def _validate(prediction: Mask, reference: Mask, spacing: npt.NDArray[np.float64
         raise ValueError(f"expected {prediction.ndim} spacings above 0 mm, found {spacing.tolist()}")
     if not 0 <= percentile <= 100:
         raise ValueError(f"expected a percentile of 0 to 100, found {percentile}")
+    if convention not in CONVENTIONS:
+        raise ValueError(f"unknown convention {convention!r}: expected one of {', '.join(CONVENTIONS)}")
+    if convention == "surfel" and prediction.ndim != 3:
+        raise ValueError(f"expected masks of three axes for surfels, found shape {tuple(prediction.shape)}")

@@ -1,13 +1,18 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import torch
 
 from brats_lightning.labels import region_labels
-from brats_lightning.metrics.case_scores import score_case, score_names
-from brats_lightning.metrics.empty import EMPTY_POLICIES, EmptyPolicy
+from brats_lightning.metrics.case_scores import ALL_SCORES, score_case, score_names
+from brats_lightning.metrics.empty import EMPTY_POLICIES, VOLUME_DIAGONAL_MM, EmptyPolicy
+from brats_lightning.metrics.overlap import joint_histogram
+from brats_lightning.metrics.surface import CONVENTIONS, Convention, surface_distances
 from brats_lightning.nifti import read_labels
 
 REGIONS = region_labels(["ET", "TC"])
@@ -31,28 +36,166 @@ def test_scores_of_a_line_are_those_found_by_hand() -> None:
     assert list(scores) == score_names(REGIONS)
 
 
+EMPTY_CASES = {
+    # policy: shares where both are empty, where the prediction and where the reference is; the same for distances
+    "brats": ((1, 0, 0), (0, VOLUME_DIAGONAL_MM, VOLUME_DIAGONAL_MM)),
+    "brats-diagonal": ((1, 0, 0), (0, math.hypot(4, 5, 12), math.hypot(4, 5, 12))),
+    "nan": ((math.nan, 0, 0), (math.nan, math.nan, math.nan)),
+    "exclude": ((math.nan, 0, math.nan), (math.nan, VOLUME_DIAGONAL_MM, math.nan)),
+}
+
+
 @pytest.mark.parametrize("name", EMPTY_POLICIES)
 def test_the_policy_speaks_where_a_region_is_empty(name: str) -> None:
-    empty = EMPTY_POLICIES[name]
-    prediction, reference = np.zeros((2, 4, 4, 4), np.int64)
-    prediction[1, 1, 1] = 1  # a core that the reference does not have; no enhancing tumour in either
-    scores = score_case(prediction, reference, spacing_mm=(1, 1, 1), regions=REGIONS, empty=empty)
-    swapped = score_case(reference, prediction, spacing_mm=(1, 1, 1), regions=REGIONS, empty=empty)
-    for score in ("dice", "iou", "hd95_mm"):
-        both, one = (empty.scores(both=both)[score] for both in (True, False))
-        assert scores[f"{score}_ET"] == pytest.approx(both, nan_ok=True)
-        assert scores[f"{score}_TC"] == pytest.approx(one, nan_ok=True)
-        assert swapped[f"{score}_TC"] == pytest.approx(one, nan_ok=True)
+    full, nothing = np.zeros((2, 4, 5, 6), np.int64)
+    full[1, 1, 1] = 3
+    shares, distances = EMPTY_CASES[name]
+    for place, (prediction, reference) in enumerate(((nothing, nothing), (nothing, full), (full, nothing))):
+        scores = score_case(
+            prediction,
+            reference,
+            spacing_mm=(1, 1, 2),
+            regions=REGIONS,
+            empty=EMPTY_POLICIES[name],
+            scores=("dice", "iou", "nsd_3mm", "hd95_mm", "hd100_mm", "assd_mm", "relative_volume_difference"),
+        )
+        for region in REGIONS:
+            for score in ("dice", "iou", "nsd_3mm"):
+                assert scores[f"{score}_{region}"] == pytest.approx(shares[place], nan_ok=True)
+            for score in ("hd95_mm", "hd100_mm", "assd_mm"):
+                assert scores[f"{score}_{region}"] == pytest.approx(distances[place], nan_ok=True)
+            expected = -1 if place == 1 else math.nan
+            assert scores[f"relative_volume_difference_{region}"] == pytest.approx(expected, nan_ok=True)
+        assert scores["accuracy"] == (1 if place == 0 else 119 / 120)
+
+
+def test_sensitivity_without_a_reference_and_precision_without_a_prediction_follow_the_policy() -> None:
+    full, nothing = np.ones((2, 2, 2), int), np.zeros((2, 2, 2), int)
+    for name, share in (("brats", 0), ("nan", math.nan)):
+        for sides, score in (((full, nothing), "sensitivity_core"), ((nothing, full), "precision_core")):
+            scores = score_case(
+                *sides,
+                spacing_mm=(1, 1, 1),
+                regions={"core": (1,)},
+                empty=EMPTY_POLICIES[name],
+                scores=("sensitivity", "precision", "specificity"),
+            )
+            assert scores[score] == pytest.approx(share, nan_ok=True)
+    assert math.isnan(scores["specificity_core"])  # a reference that fills the image leaves nothing out
 
 
 def test_the_penalty_is_that_of_the_policy() -> None:
     prediction, reference = np.zeros((2, 4, 4, 4), np.int64)
     reference[1, 1, 1] = 3
     missed = score_case(
-        prediction, reference, spacing_mm=(1, 1, 1), regions=REGIONS, empty=EmptyPolicy(hd95_mm_one=374)
+        prediction, reference, spacing_mm=(1, 1, 1), regions=REGIONS, empty=EmptyPolicy(distance_mm_one=374)
     )
     assert missed["hd95_mm_ET"] == 374
     assert missed["accuracy"] == 63 / 64
+
+
+def random_maps(seed: int = 0) -> npt.NDArray[np.int64]:
+    return np.random.default_rng(seed).integers(0, 4, (2, 9, 8, 7))
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_every_score_is_that_of_its_function(convention: Convention) -> None:
+    prediction, reference = random_maps()
+    spacing_mm = (1.0, 1.0, 2.0)
+    names = (*ALL_SCORES, "nsd_0.5mm")
+    scores = score_case(
+        prediction,
+        reference,
+        spacing_mm=spacing_mm,
+        regions=REGIONS,
+        empty=BRATS,
+        scores=names,
+        convention=convention,
+    )
+    assert list(scores) == score_names(REGIONS, names)
+    for region, values in REGIONS.items():
+        overlap = joint_histogram(prediction, reference).overlap(values)
+        masks = [np.isin(labels, values) for labels in (prediction, reference)]
+        distances = surface_distances(*masks, spacing_mm=spacing_mm, convention=convention)
+        expected = {
+            "dice": overlap.dice,
+            "iou": overlap.iou,
+            "sensitivity": overlap.sensitivity,
+            "specificity": overlap.specificity,
+            "precision": overlap.precision,
+            "accuracy": overlap.accuracy,
+            "relative_volume_difference": overlap.relative_volume_difference,
+            "predicted_volume_ml": overlap.predicted_volume_ml(spacing_mm),
+            "reference_volume_ml": overlap.reference_volume_ml(spacing_mm),
+            "absolute_volume_difference_ml": overlap.absolute_volume_difference_ml(spacing_mm),
+            "hd95_mm": distances.percentile_mm(95),
+            "hd100_mm": distances.percentile_mm(100),
+            "assd_mm": distances.assd_mm,
+            "nsd_1mm": distances.nsd(1),
+            "nsd_0.5mm": distances.nsd(0.5),
+        }
+        assert {name: scores[f"{name}_{region}"] for name in names} == expected
+    alone = score_case(
+        prediction,
+        reference,
+        spacing_mm=spacing_mm,
+        regions=REGIONS,
+        empty=BRATS,
+        scores=["hd95_mm"],
+        convention=convention,
+    )
+    assert alone == {name: scores[name] for name in ("hd95_mm_ET", "hd95_mm_TC", "accuracy")}
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int64])
+@pytest.mark.parametrize("as_on_a_gpu", [False, True])
+def test_tensors_are_scored_as_arrays_are(
+    convention: Convention, kind: torch.dtype, *, as_on_a_gpu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if as_on_a_gpu:
+        for module in ("surface", "overlap", "case_scores"):
+            monkeypatch.setattr(f"brats_lightning.metrics.{module}.on_host", lambda array: array)
+    settings: dict[str, Any] = {
+        "spacing_mm": (0.9, 1, 3),
+        "regions": {**REGIONS, "near": (1,), "far": (1, 258)},  # in eight bits 258 is 2
+        "empty": BRATS,
+        "scores": ALL_SCORES,
+        "convention": convention,
+    }
+    arrays = random_maps(1)
+    tensors = [torch.from_numpy(array).to(kind) for array in arrays]
+    expected = score_case(arrays[0], arrays[1], **settings)
+    assert score_case(tensors[0], tensors[1], **settings) == pytest.approx(expected)
+    assert [expected[f"{name}_far"] for name in ALL_SCORES] == [expected[f"{name}_near"] for name in ALL_SCORES]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_scores_as_the_cpu_does() -> None:
+    settings: dict[str, Any] = {"spacing_mm": (0.9, 1, 3), "regions": REGIONS, "empty": BRATS, "scores": ALL_SCORES}
+    arrays = random_maps(1)
+    tensors = [torch.from_numpy(array).cuda() for array in arrays]
+    expected = score_case(arrays[0], arrays[1], **settings)
+    assert score_case(tensors[0], tensors[1], **settings) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"scores": ["dice", "hausdorff"]}, "unknown score hausdorff: expected any of dice, iou"),
+        ({"scores": ["nsd_-1mm"]}, "unknown score nsd_-1mm"),
+        ({"scores": ["dice", "dice"]}, "each score once"),
+        ({"convention": "medpy"}, "'medpy': expected one of directed, pooled, averaged, surfel"),
+        ({"spacing_mm": (1, 1)}, "3 spacings above 0 mm"),
+        ({"spacing_mm": (1, 1, 0)}, "3 spacings above 0 mm"),
+        ({"spacing_mm": (1, 1, math.nan)}, "3 spacings above 0 mm"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_in_words(changed: dict[str, Any], words: str) -> None:
+    settings: dict[str, Any] = {"spacing_mm": (1, 1, 1), "regions": REGIONS, "empty": BRATS, **changed}
+    prediction, reference = random_maps()
+    with pytest.raises(ValueError, match=words):
+        score_case(prediction, reference, **settings)
 
 
 @pytest.mark.parametrize("values", [(), (0, 1), (-1,)])

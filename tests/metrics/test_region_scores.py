@@ -119,6 +119,40 @@ def test_undefined_scores_are_left_out_of_the_mean() -> None:
     assert means["dice_RC"] == metric.rows["with"]["dice_RC"] > 0
 
 
+def test_counts_tell_over_how_many_cases_each_mean_is() -> None:
+    metric = RegionScores(["RC", "ET"], empty="nan")
+    assert metric.counts == dict.fromkeys(score_names(["RC", "ET"]), 0)
+    metric.update(**batch(1, labels=5), cases=["with"])
+    metric.update(**batch(2), cases=["without", "either"])
+    means = metric.compute()
+    expected = {name: 1 if name.endswith("_RC") else 3 for name in score_names(["RC", "ET"])}
+    assert metric.counts == expected
+    for name, count in metric.counts.items():
+        defined = [row[name] for row in metric.rows.values() if not math.isnan(row[name])]
+        assert len(defined) == count
+        assert means[name] == pytest.approx(np.mean(defined))
+
+
+def test_scores_and_convention_are_those_asked_for() -> None:
+    names = ("hd95_mm", "assd_mm", "sensitivity", "nsd_2mm", "reference_volume_ml")
+    metric = RegionScores(["WT", "TC", "ET"], scores=names, convention="pooled")
+    data = batch(1)
+    metric.update(**data, cases=ids(1))
+    means = metric.compute()
+    assert metric.rows["case-0"] == score_case(
+        data["prediction"][0],
+        data["reference"][0],
+        spacing_mm=(1, 1, 2),
+        regions=metric.regions,
+        empty=EMPTY_POLICIES["brats"],
+        scores=names,
+        convention="pooled",
+    )
+    trios = [f"{name}_mean_WT_TC_ET" for name in names if name != "reference_volume_ml"]
+    assert list(means) == [*score_names(["WT", "TC", "ET"], names), *trios]
+    assert (metric.scores, metric.convention) == (names, "pooled")
+
+
 def test_a_trio_with_an_undefined_region_is_undefined() -> None:
     metric = RegionScores(empty="nan")
     metric.update(**batch(1, labels=3), cases=["a"])  # no enhancing tumour anywhere
@@ -180,8 +214,12 @@ def test_a_batch_that_does_not_fit_is_refused_in_words(changed: dict[str, Any], 
 def test_unknown_names_are_refused_when_the_metric_is_built() -> None:
     with pytest.raises(ValueError, match="unknown region XX"):
         RegionScores(["XX"])
-    with pytest.raises(ValueError, match="expected one of brats, nan"):
+    with pytest.raises(ValueError, match="expected one of brats, brats-diagonal, nan, exclude"):
         RegionScores(empty="zero")
+    with pytest.raises(ValueError, match="unknown score hausdorff"):
+        RegionScores(scores=["hausdorff"])
+    with pytest.raises(ValueError, match="'medpy': expected one of directed"):
+        RegionScores(convention="medpy")  # type: ignore[arg-type]
 
 
 def run_ranks(processes: int, folder: Path) -> list[dict[str, object]]:
