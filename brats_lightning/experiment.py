@@ -9,16 +9,20 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+import yaml
 from jsonargparse import ArgumentError, Namespace
 from jsonargparse import ArgumentParser as JsonArgumentParser
 from jsonargparse.typing import register_type
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from brats_lightning.data.datamodule import BratsDataModule
+from brats_lightning.data.splits import EveryCase
 from brats_lightning.errors import BratsError, CheckpointError, ConfigError
 from brats_lightning.loggers.metrics_csv import MetricsCsv
+from brats_lightning.loggers.wandb_run import WandbRun
 from brats_lightning.model.callbacks import RandomState
 from brats_lightning.model.module import SegmentationModule
 from brats_lightning.reports.scores import print_scores, write_scores
@@ -32,6 +36,7 @@ from brats_lightning.runs import (
     run_of_checkpoint,
 )
 
+PART_SCORED = {"validate": "validation", "test": "test"}
 log = logging.getLogger("brats_lightning")
 
 # MONAI annotates the keys of its transforms as Hashable, which jsonargparse could read but not write back.
@@ -39,7 +44,7 @@ register_type(Hashable, serializer=lambda key: key, deserializer=lambda key: key
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Write the resolved configuration into the run's folder when training starts, and hand it to the loggers."""
+    """Write the resolved configuration into the run's folder when training starts, and make the loggers ready."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
         """Only a training run defines its folder's configuration."""
@@ -48,6 +53,12 @@ class SaveRunConfig(SaveConfigCallback):
             self.parser.save(self.config, path, skip_none=False, overwrite=True)
             for logger in trainer.loggers:
                 logger.log_hyperparams(self.config.as_dict())
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Only now is it known from which step a continued run goes on."""
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCsv):
+                logger.go_on_from(trainer.global_step)
 
 
 class BratsCLI(LightningCLI):
@@ -58,7 +69,7 @@ class BratsCLI(LightningCLI):
     model: SegmentationModule
 
     def __init__(self, args: Sequence[str]) -> None:
-        quiet = {"exit_on_error": False}
+        quiet = {"exit_on_error": False, "allow_abbrev": False}
         self.run: Path | None = None
         try:
             super().__init__(
@@ -68,6 +79,7 @@ class BratsCLI(LightningCLI):
                 trainer_defaults={
                     "use_distributed_sampler": False,  # the data module's samplers know the ranks
                     "callbacks": [RandomState(), RichProgressBar()],
+                    "logger": {"class_path": f"{WandbRun.__module__}.WandbRun"},
                 },
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
@@ -121,31 +133,50 @@ class BratsCLI(LightningCLI):
             BratsError: A folder or checkpoint that does not fit.
         """
         chosen = self._chosen
-        self.run = run = self._settle_run(chosen)
-        chosen.run = run
-        chosen.trainer.default_root_dir = str(run)
-        chosen.data.split_file = run / SPLIT
+        # A run is gone on with from any working folder.
+        chosen.data.root = chosen.data.root.absolute()
+        chosen.data.cache_dir = chosen.data.cache_dir.absolute()
+        if self.config.subcommand == "fit":
+            self._settle_training(chosen)
+        else:
+            self._settle_scoring(chosen)
+        chosen.run = self.run
+        chosen.trainer.default_root_dir = str(self.run)
         if chosen.trainer.precision is None:
             chosen.trainer.precision = automatic_precision(chosen.trainer.accelerator)
-        if self.config.subcommand != "fit":
-            chosen.trainer.logger = False  # the table and the CSV of scores are the result
+        if chosen.trainer.enable_progress_bar is False:
+            self.trainer_defaults["callbacks"] = [RandomState()]
+
+    def _settle_training(self, chosen: Namespace) -> None:
+        wanted = chosen.ckpt_path
+        if wanted is not None:
+            chosen.ckpt_path = str(find_checkpoint(wanted, chosen.run))
+        self.run = run = claim_run(_name_of(chosen), given=chosen.run, continues=wanted is not None)
+        chosen.data.split_file = run / SPLIT
         for logger in _as_list(chosen.trainer.logger):
             if isinstance(logger, Namespace) and "save_dir" in logger.get("init_args", {}):
                 logger.init_args.save_dir = run
 
-    def _settle_run(self, chosen: Namespace) -> Path:
-        wanted = chosen.ckpt_path
-        if self.config.subcommand == "fit":
-            run = claim_run(_name_of(chosen), given=chosen.run, continues=wanted is not None)
-            chosen.ckpt_path = wanted and str(find_checkpoint(wanted, run))
-            return run
-        if wanted is None:
-            if chosen.run is None:
-                raise ConfigError(f"`brats {self.config.subcommand}` needs a --run or a --ckpt_path")
-            wanted = "best"
-        path = find_checkpoint(wanted, chosen.run)
+    def _settle_scoring(self, chosen: Namespace) -> None:
+        """A run's own data are scored by its split; other data, and those of a lone checkpoint, as a whole."""
+        if chosen.ckpt_path is None and chosen.run is None:
+            raise ConfigError(f"`brats {self.config.subcommand}` needs a --run or a --ckpt_path")
+        path = find_checkpoint(chosen.ckpt_path or "best", chosen.run)
         chosen.ckpt_path = str(path)
-        return chosen.run or run_of_checkpoint(path) or claim_run(_name_of(chosen), given=None, continues=False)
+        own = chosen.run or run_of_checkpoint(path)
+        self.run = own or path.parent
+        chosen.trainer.logger = False  # the table and the CSV of scores are the result
+        if own is not None and (own / SPLIT).is_file() and _same_data(own, chosen.data.root):
+            chosen.data.split_file = own / SPLIT
+            return
+        chosen.data.split_file = None
+        chosen_split = chosen.data.split.class_path if chosen.data.split is not None else ""
+        if not chosen_split.endswith((".Listed", ".EveryCase")):
+            seen = own / SPLIT if own is not None and (own / SPLIT).is_file() else None
+            arguments = Namespace(part=PART_SCORED[self.config.subcommand], unseen_by=seen)
+            chosen.data.split = Namespace(class_path=f"{EveryCase.__module__}.EveryCase", init_args=arguments)
+            unknown = "" if seen else "; which cases it was trained on is not known here"
+            log.warning("scoring all labelled cases of %s%s", chosen.data.root, unknown)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer with a CSV beside every other logger."""
@@ -162,6 +193,21 @@ class BratsCLI(LightningCLI):
                 log.info("stopped; go on with: brats fit --run %s --ckpt_path last", self.run)
             raise
 
+    def before_fit(self) -> None:
+        """Look for what would end a run only after its first epoch.
+
+        Raises:
+            ConfigError: Something is monitored that is never logged.
+        """
+        callbacks = _as_list(self._get(self.config_init, "trainer").get("callbacks") or [])
+        watching = {type(callback).__name__: getattr(callback, "monitor", None) for callback in callbacks}
+        if (scheduler := self._chosen.model.scheduler) is not None:
+            watching[scheduler.class_path.rpartition(".")[2]] = scheduler.get("init_args", Namespace()).get("monitor")
+        for name, monitor in watching.items():
+            if monitor is not None and monitor not in self.model.logged_names:
+                logged = ", ".join(self.model.logged_names)
+                raise ConfigError(f"{name} monitors {monitor!r}, which is not logged: expected one of {logged}")
+
     def after_fit(self) -> None:
         """Say where everything lies."""
         if self.trainer.is_global_zero:
@@ -169,18 +215,23 @@ class BratsCLI(LightningCLI):
 
     def after_validate(self) -> None:
         """Scores case by case."""
-        self._report("validation")
+        self._report()
 
     def after_test(self) -> None:
         """Scores case by case."""
-        self._report("test")
+        self._report()
 
-    def _report(self, part: str) -> None:
-        if self.trainer.is_global_zero:
-            path = Path(self._chosen.run) / f"scores_{part}.csv"
-            write_scores(path, self.model.scores, grid="preprocessed")
-            print_scores(self.model.scores, title=f"{part} cases, {self._chosen.ckpt_path}")
-            log.info("scores of each case: %s", path)
+    def _report(self) -> None:
+        if not self.trainer.is_global_zero or self.run is None:
+            return
+        part, checkpoint = PART_SCORED[str(self.subcommand)], Path(self._chosen.ckpt_path)
+        # The best checkpoint of a run on its own cases is what one looks for; anything else says what it is.
+        others = "" if checkpoint.stem == "best" else f"_{checkpoint.stem}"
+        others += "" if self.datamodule.split_file else f"_{self.datamodule.root.name}"
+        path = self.run / f"scores_{part}{others}.csv"
+        write_scores(path, self.model.scores, grid="preprocessed", checkpoint=str(checkpoint))
+        print_scores(self.model.scores, title=f"{part} cases, {checkpoint}")
+        log.info("scores of each case: %s", path)
 
 
 class CacheCLI(BratsCLI):
@@ -191,12 +242,15 @@ class CacheCLI(BratsCLI):
 
     def instantiate_classes(self) -> None:
         """Only the data."""
+        if self._chosen.data.cache != "disk":
+            raise ConfigError(f"`brats cache` fills the disk cache, found data.cache: {self._chosen.data.cache}")
         parser = JsonArgumentParser()
         parser.add_class_arguments(BratsDataModule, "data")
         self.datamodule = parser.instantiate(Namespace(data=self._chosen.data)).data
 
     def _run_subcommand(self, subcommand: str) -> None:  # noqa: ARG002
         self.datamodule.prepare_data()
+        self.datamodule.predict_dataloader()  # unlabelled cases too
 
 
 def automatic_precision(accelerator: Any) -> str:
@@ -242,6 +296,8 @@ def _run(cli: type[BratsCLI], subcommand: str, arguments: Sequence[str]) -> None
         cli([subcommand, *_with_config_of_run(subcommand, arguments)])
     except ArgumentError as error:
         raise ConfigError(" ".join(str(error).split())) from error
+    except MisconfigurationException as error:
+        raise ConfigError(" ".join(str(error).split())) from error
     except UnpicklingError as error:
         raise CheckpointError("the checkpoint holds more than tensors and plain data: it is not loaded") from error
     except ValueError as error:
@@ -284,5 +340,13 @@ def _with_config_of_run(subcommand: str, arguments: Sequence[str]) -> list[str]:
     if not config.is_file():
         raise ConfigError(f"no run in {known.run}: expected {config}; a new run needs a --config")
     # What a run was last continued from is no part of the next command.
-    checkpoint = known.ckpt_path or ("null" if subcommand == "fit" else "best")
-    return ["--config", str(config), *arguments, "--ckpt_path", checkpoint]
+    return ["--config", str(config), "--ckpt_path", "null" if subcommand == "fit" else "best", *arguments]
+
+
+def _same_data(run: Path, root: Path) -> bool:
+    """Whether a run was trained on a folder; a run without a readable configuration is taken to be."""
+    try:
+        stored = yaml.safe_load((run / CONFIG).read_text())["data"]["root"]
+    except (OSError, LookupError, TypeError, yaml.YAMLError):
+        return True
+    return Path(stored).resolve() == root.resolve()

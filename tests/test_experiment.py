@@ -153,7 +153,7 @@ def test_the_configuration_wins_over_what_a_checkpoint_stored(home: Path, capsys
     main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs=1"])
     checkpoint = "runs/tiny/checkpoints/last.ckpt"
     main(["validate", "--config", "tiny.yaml", "--ckpt_path", checkpoint, "--model.empty=nan"])
-    assert {row["empty_masks"] for row in rows(Path("runs/tiny/scores_validation.csv"))} == {"nan"}
+    assert {row["empty_masks"] for row in rows(Path("runs/tiny/scores_validation_last.csv"))} == {"nan"}
     refused = fails(
         "fit", "--run=runs/tiny", f"--ckpt_path={checkpoint}", "--model.network.channels=[4,16]", capsys=capsys
     )
@@ -227,14 +227,21 @@ def test_configurations_stack_and_the_command_line_comes_last(home: Path, capsys
         (["--data.rot=x"], "data.rot"),
         (["--model.network.class_path=monai.networks.nets.UNett"], "UNett"),
         (["--config=absent.yaml"], "absent.yaml"),
-        (["--data.root=absent"], "no folder absent"),
+        (["--data.root=absent"], "/absent: expected one that holds case folders"),
         (["--data.preprocessing.spacing_mm=1"], "size and spacing_mm exclude each other"),
         (["--model.regions=[XX]"], "unknown region XX"),
         (["--model.network.in_channels=3"], "the network does not take images of shape [2, 4, 16, 16, 16]"),
         (["--model.network.out_channels=3"], "needs a network with 4 output channels, found 3"),
         (["--data.preprocessing.size=[15,16,16]"], "size"),
         (["--data.split.validation=4", "--data.split.test=4"], "no case is left to train on"),
-        (["--ckpt_path=last"], "no checkpoint"),
+        (["--ckpt_path=last"], "--ckpt_path last needs a --run"),
+        (["--ckpt_path=last", "--run=runs/absent"], "no checkpoint runs/absent/checkpoints/last.ckpt"),
+        (["--trainer.max_epoch=3"], "max_epoch"),
+        (["--data.split.validation=0"], "the split has no validation cases"),
+        (["--model.regions=[WT]"], "BestCheckpoint monitors 'val/dice_mean_ET_ED_NCR', which is not logged"),
+        ([*PLATEAU, "--model.scheduler.monitor=val/los"], "ReduceLROnPlateau monitors 'val/los'"),
+        (["--trainer.devices=0"], "devices"),
+        (["--data.workers=-1"], "data.workers must not be negative"),
         (["--ckpt_path=tiny.yaml"], "is no checkpoint, or one that was cut short"),
         (["--data.cache_dir=tiny.yaml/cache"], "cache folder"),
         (["--run=tiny.yaml/run"], "run folder"),
@@ -289,3 +296,80 @@ def test_precision_follows_the_machine(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bfloat16)
     assert automatic_precision(accelerator) == precision
+
+
+def test_scoring_never_changes_the_runs_split(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", "--config=tiny.yaml", "--trainer.max_epochs=1", "--data.split.test=2"])
+    split = Path("runs/tiny/split.json").read_text()
+    victim = json.loads(split)["test"][0]
+    Path("copy").mkdir()
+    for case in Path("cases").iterdir():
+        (Path("copy") / case.name).symlink_to(case.resolve())
+    (Path("copy") / victim).unlink()
+    (Path("copy") / victim).mkdir()
+    Path("cases").unlink()
+    Path("copy").rename("cases")
+    main(["test", "--run=runs/tiny", "--data.skip_invalid=true"])
+    assert "1 case ·" in capsys.readouterr().out
+    assert Path("runs/tiny/split.json").read_text() == split
+
+
+def test_an_abbreviated_option_is_refused_rather_than_overruled(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", "--config=tiny.yaml", "--trainer.max_epochs=1"])
+    assert "--ckpt" in fails("validate", "--run=runs/tiny", "--ckpt=last", capsys=capsys)
+    main(["validate", "--run=runs/tiny", "--ckpt_path=last"])
+    assert "runs/tiny/checkpoints/last.ckpt" in capsys.readouterr().out
+    assert {row["checkpoint"] for row in rows(Path("runs/tiny/scores_validation_last.csv"))} == {
+        "runs/tiny/checkpoints/last.ckpt"
+    }
+
+
+def test_other_data_are_scored_as_a_whole_unless_the_run_has_seen_them(
+    home: Path, write_case: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["fit", "--config=tiny.yaml", "--trainer.max_epochs=1"])
+    Path("cases").rename("phantoms")
+    for number in range(2):
+        write_case(f"BraTS2021_0000{number}", seed=number)
+    Path("cases").rename("elsewhere")
+    Path("phantoms").rename("cases")
+    main(["test", "--run=runs/tiny", "--data.root=elsewhere"])
+    assert {row["case"] for row in rows(Path("runs/tiny/scores_test_elsewhere.csv"))} == {
+        "BraTS2021_00000",
+        "BraTS2021_00001",
+    }
+    trained = json.loads(Path("runs/tiny/split.json").read_text())["train"][0]
+    Path("elsewhere", trained).symlink_to((Path("cases") / trained).resolve())
+    refused = fails("test", "--run=runs/tiny", "--data.root=elsewhere", capsys=capsys)
+    assert f"{trained}: trained on or validated on by the run" in refused
+
+
+def test_a_checkpoint_that_lies_alone_is_scored_beside_itself(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", "--config=tiny.yaml", "--trainer.max_epochs=1"])
+    Path("alone").mkdir()
+    Path("runs/tiny/checkpoints/last.ckpt").rename("alone/mine.ckpt")
+    main(["validate", "--config=tiny.yaml", "--ckpt_path=alone/mine.ckpt"])
+    assert len(rows(Path("alone/scores_validation_mine_cases.csv"))) == 6 * 5
+    assert {path.name for path in Path("runs").iterdir()} == {"cache", "tiny"}
+
+
+def test_other_modalities_are_pictured_under_their_names(home: Path) -> None:
+    modalities = ["--data.preprocessing.modalities=[t1c,t2f]", "--model.network.in_channels=2"]
+    pictures = "--trainer.callbacks+=brats_lightning.reports.pictures.OverlayPictures"
+    main(["fit", "--config=tiny.yaml", "--trainer.max_epochs=1", *modalities, pictures])
+    main(["test", "--run=runs/tiny"])
+    assert len(list(Path("runs/tiny/figures").glob("*.png"))) == 1
+
+
+def test_a_run_is_gone_on_with_from_another_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    main(["fit", "--config=tiny.yaml", "--trainer.max_epochs=1"])
+    Path("sub").mkdir()
+    monkeypatch.chdir("sub")
+    main(["fit", "--run=../runs/tiny", "--ckpt_path=last", "--trainer.max_epochs=2"])
+    assert list(Path().iterdir()) == []
+
+
+def test_failed_starts_leave_no_folder(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fails("fit", "--config=tiny.yaml", "--ckpt_path=typo.ckpt", capsys=capsys)
+    fails("fit", "--config=tiny.yaml", "--data.root=absent", capsys=capsys)
+    assert not Path("runs/tiny").exists()

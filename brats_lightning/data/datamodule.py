@@ -1,9 +1,10 @@
 """`BratsDataModule`: a folder of cases as loaders for training, validation, test and prediction."""
 
 import logging
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -20,6 +21,8 @@ from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.data.splits import PARTS, HoldOut, Parts, Split, require_cases
 from brats_lightning.errors import ConfigError, DatasetError, Problem
 
+MOST_WORKERS = 16
+"""More processes than this gain nothing on cached cases, and each of two loaders would start them."""
 log = logging.getLogger(__name__)
 
 
@@ -34,7 +37,7 @@ class BratsDataModule(LightningDataModule):
         preprocessing: What is done to every case, once.
         augmentation: MONAI dictionary transforms of the keys `image` and `label`, for training cases only.
         split: Shares the labelled cases out; unlabelled ones are for prediction.
-        split_file: Where the split is stored; one that is there already is followed. A run sets it.
+        split_file: Where training stores the split; one that is there already is followed. A run sets it.
         batch_size: Training samples a step.
         validation_batch_size: More than 1 needs cases of one size.
         workers: Processes that load data; null takes the cores this process may use.
@@ -65,6 +68,8 @@ class BratsDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if workers is not None and workers < 0:
+            raise ConfigError(f"data.workers must not be negative, found {workers}")
         if batch_size < 1 or validation_batch_size < 1:
             raise ConfigError(f"batch sizes must be at least 1, found {batch_size} and {validation_batch_size}")
         self.root = Path(root)
@@ -79,9 +84,20 @@ class BratsDataModule(LightningDataModule):
         self.edition = edition
         self.skip_invalid = skip_invalid
         self.seed = seed
-        self.save_hyperparameters(logger=False)
+        self._keep_plain_hyperparameters()
         self.parts: Parts | None = None
         self._cases: dict[str, Case] = {}
+
+    def _keep_plain_hyperparameters(self) -> None:
+        """What goes into checkpoints must load without unpickling code, also when Python code built this object."""
+        self.save_hyperparameters(logger=False)
+        if isinstance(self.hparams.get("preprocessing"), Preprocessing):
+            self.hparams["preprocessing"] = asdict(self.hparams["preprocessing"])
+        for name, value in list(self.hparams.items()):
+            if isinstance(value, Path):
+                self.hparams[name] = str(value)
+            elif callable(value) or (name == "augmentation" and any(callable(step) for step in value)):
+                del self.hparams[name]
 
     def prepare_data(self) -> None:
         """Find the cases, split them and fill the cache: everything that can go wrong with them goes wrong here.
@@ -97,36 +113,58 @@ class BratsDataModule(LightningDataModule):
         if self.parts is None:
             self._prepare()
 
+    @property
+    def _needed(self) -> tuple[str, ...]:
+        """Parts that the trainer's task reads: scoring does not ask for the training cases."""
+        state = getattr(self.trainer, "state", None)
+        task = str(state.fn.value) if state is not None and state.fn is not None else "fit"
+        return {"validate": ("validation",), "test": ("test",)}.get(task, PARTS)
+
     def _prepare(self) -> None:
         found = find_cases(self.root, modalities=self.preprocessing.modalities, edition=self.edition)
         self._refuse(found.problems)
         self._cases = {case.id: case for case in found.cases}
-        labelled = [case for case in found.cases if case.label is not None]
-        parts = self._parts(labelled)
-        problems = self.cache.fill(self._of(parts, *PARTS), workers=self.workers)
+        parts, source = self._parts(found.cases)
+        parts = _without(parts, _left_out(found.problems))
+        require_cases(parts, found.cases, source=source, needed=self._needed)
+        problems = self.cache.fill(self._of(parts, *self._needed), workers=self.workers)
         self._refuse(problems)
-        if left_out := _left_out([*found.problems, *problems]):
-            parts = _without(parts, left_out)
-        self.parts = parts
+        left_out = _left_out([*found.problems, *problems])
+        if left_out:
+            log.warning("%d unusable cases left out: %s", len(left_out), ", ".join(sorted(left_out)))
+        self.parts = parts = _without(parts, left_out)
         if self._rank == 0:
             self._say(parts)
-            if self.split_file is not None:
-                parts.write(self.split_file)
+            # A stored split is the run's for good: a case that cannot be read today may be readable tomorrow.
+            if self.split_file is not None and self._needed == PARTS and not self.split_file.exists():
+                self._write(parts, self.split_file)
 
-    def _say(self, parts: Parts) -> None:
-        counts = ", ".join(f"{len(getattr(parts, part))} {part}" for part in PARTS)
-        editions = ", ".join(sorted({case.edition for case in self._of(parts, *PARTS)}))
-        log.info("cases: %s (BraTS %s)", counts, editions)
-
-    def _parts(self, labelled: list[Case]) -> Parts:
+    def _parts(self, cases: Sequence[Case]) -> tuple[Parts, object]:
+        """The split and where it comes from: the run's own where it has one already."""
+        labelled = [case for case in cases if case.label is not None]
         if self.split_file is not None and self.split_file.exists():
             parts = Parts.read(self.split_file)
-            require_cases(parts, labelled, source=self.split_file)
-            return parts
+            known = {case for part in PARTS for case in getattr(parts, part)} | set(parts.left_out)
+            new = sum(case.id not in known for case in labelled)
+            more = f"; {new} labelled cases of the folder are in no part of it" if new else ""
+            log.info("following %s%s", self.split_file, more)
+            return parts, self.split_file
         if not labelled:
             nothing = "no usable case has a segmentation"
             raise DatasetError(Problem(str(self.root), "", nothing, "training and scoring need labelled cases"))
-        return self.split(labelled)
+        return self.split(labelled), getattr(self.split, "file", "the split")
+
+    def _say(self, parts: Parts) -> None:
+        counts = ", ".join(f"{len(getattr(parts, part))} {part}" for part in self._needed)
+        editions = ", ".join(sorted({case.edition for case in self._of(parts, *self._needed)}))
+        log.info("cases: %s (BraTS %s)", counts, editions)
+
+    @staticmethod
+    def _write(parts: Parts, path: Path) -> None:
+        try:
+            parts.write(path)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written ({error.strerror}): give another --run") from error
 
     def _refuse(self, problems: Sequence[Problem]) -> None:
         if problems and not self.skip_invalid:
@@ -163,8 +201,18 @@ class BratsDataModule(LightningDataModule):
         return self._loader(dataset, order, batch_size=self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Validation cases in order, as they are."""
-        return self._plain_loader(self.cases_of("validation"))
+        """Validation cases in order, as they are.
+
+        Raises:
+            ConfigError: The split has none.
+        """
+        cases = self.cases_of("validation")
+        if not cases:
+            raise ConfigError(
+                "the split has no validation cases: ask for some in data.split; to train without, set "
+                "trainer.limit_val_batches to 0 and leave out what monitors val/…"
+            )
+        return self._plain_loader(cases)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Test cases in order, as they are.
@@ -174,7 +222,10 @@ class BratsDataModule(LightningDataModule):
         """
         cases = self.cases_of("test")
         if not cases:
-            raise ConfigError("the split has no test cases: set test in data.split, or use `brats validate`")
+            raise ConfigError(
+                "the split has no test cases: `brats validate` scores the validation cases; "
+                "test cases are set aside when a run begins, by test in data.split"
+            )
         return self._plain_loader(cases)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
@@ -198,7 +249,7 @@ class BratsDataModule(LightningDataModule):
     def _loader(
         self, dataset: CaseDataset, order: Sampler[int] | Sampler[Draw], *, batch_size: int
     ) -> DataLoader[Batch]:
-        workers = min(self.workers, len(dataset))
+        workers = min(self.workers, math.ceil(len(dataset) / batch_size), MOST_WORKERS)
         return DataLoader(
             dataset,
             batch_size=batch_size,
@@ -218,8 +269,6 @@ def _left_out(problems: Sequence[Problem]) -> dict[str, str]:
     for problem in problems:
         before = f"{left_out[problem.case]}; " if problem.case in left_out else ""
         left_out[problem.case] = f"{before}{problem}"
-    if left_out:
-        log.warning("%d unusable cases left out: %s", len(left_out), ", ".join(sorted(left_out)))
     return left_out
 
 

@@ -4,9 +4,9 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from brats_lightning.data.case import Case
 from brats_lightning.errors import ConfigError
@@ -142,40 +142,77 @@ class Listed:
     def __init__(self, file: Path) -> None:
         self.file = file
 
+    def __call__(self, cases: Sequence[Case]) -> Parts:  # noqa: ARG002
+        """See `Split`; the data module compares the list with the cases at hand.
+
+        Raises:
+            ConfigError: The file is unusable.
+        """
+        return Parts.read(self.file)
+
+
+class EveryCase:
+    """All labelled cases in one part: to score a network on data that it was not made from.
+
+    Args:
+        part: The part.
+        unseen_by: A run's `split.json`, none of whose training and validation cases may be among them.
+    """
+
+    def __init__(self, *, part: Literal["validation", "test"] = "test", unseen_by: Path | None = None) -> None:
+        self.part = part
+        self.unseen_by = unseen_by
+
     def __call__(self, cases: Sequence[Case]) -> Parts:
         """See `Split`.
 
         Raises:
-            ConfigError: The file is unusable, names absent cases, or has a patient in two parts.
+            ConfigError: The run has seen one of the cases.
         """
-        parts = Parts.read(self.file)
-        require_cases(parts, cases, source=self.file)
-        return parts
+        ids = sorted(case.id for case in cases)
+        if self.unseen_by is not None:
+            stored = Parts.read(self.unseen_by)
+            if seen := sorted({*stored.train, *stored.validation} & set(ids)):
+                raise ConfigError(
+                    f"{_shown(seen)}: trained on or validated on by the run of {self.unseen_by}; "
+                    "score a network on cases that it has not seen"
+                )
+        parts = Parts((), ())
+        return replace(parts, test=tuple(ids)) if self.part == "test" else replace(parts, validation=tuple(ids))
 
 
-def require_cases(parts: Parts, cases: Iterable[Case], *, source: Path) -> None:
-    """Check stored parts against the cases at hand.
+def require_cases(parts: Parts, cases: Iterable[Case], *, source: object, needed: Sequence[str] = PARTS) -> None:
+    """Check parts against the cases at hand.
 
     Args:
         parts: From `source`.
-        cases: All that were found.
+        cases: All that were found, unlabelled ones too.
         source: Named in the error.
+        needed: Parts whose cases must be there.
 
     Raises:
-        ConfigError: A listed case is absent or listed twice, or a patient is in two parts.
+        ConfigError: A needed case is absent, has no segmentation or is listed twice, or a patient is in two parts.
     """
-    patients = {case.id: case.patient for case in cases}
+    found = {case.id: case for case in cases}
+    patients = {case.id: case.patient for case in found.values()}
+    wanted = [case for part in needed for case in getattr(parts, part)]
+    if absent := sorted(set(wanted) - set(found)):
+        raise ConfigError(f"{source} lists {len(absent)} cases that are not in the data: {_shown(absent)}")
+    if unlabelled := sorted(case for case in set(wanted) if found[case].label is None):
+        raise ConfigError(f"{source} lists {len(unlabelled)} cases without segmentation: {_shown(unlabelled)}")
     listed = [case for part in PARTS for case in getattr(parts, part)]
-    if absent := sorted(set(listed) - set(patients)):
-        shown = ", ".join(absent[:10]) + (" …" if len(absent) > 10 else "")
-        raise ConfigError(f"{source} lists {len(absent)} cases that are not in the data: {shown}")
     if twice := sorted(case for case, count in Counter(listed).items() if count > 1):
         raise ConfigError(f"{source} lists {', '.join(twice[:10])} more than once")
     seen: dict[str, str] = {}
     for part in PARTS:
         for case in getattr(parts, part):
-            if seen.setdefault(patients[case], part) != part:
-                raise ConfigError(f"{source} has patient {patients[case]} in both {seen[patients[case]]} and {part}")
+            patient = patients.get(case, case)
+            if seen.setdefault(patient, part) != part:
+                raise ConfigError(f"{source} has patient {patient} in both {seen[patient]} and {part}")
+
+
+def _shown(cases: Sequence[str]) -> str:
+    return ", ".join(cases[:10]) + (" …" if len(cases) > 10 else "")
 
 
 def _patients(cases: Sequence[Case], seed: int) -> list[list[str]]:

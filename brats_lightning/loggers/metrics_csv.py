@@ -47,6 +47,12 @@ class MetricsCsv(Logger):
         """`config.yaml` has them."""
 
     @rank_zero_only
+    def go_on_from(self, step: int) -> None:
+        """Drop the rows from this step on: they will be done again."""
+        self._rows = self._earlier_rows(before=step)
+        self._write_all()
+
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add values to the row of a step."""
         number = 0 if step is None else step

@@ -97,14 +97,26 @@ class RegionScores(torchmetrics.Metric):
         self._gathered = _gather(self._own)
         rows = self._gathered.values()
         means = {name: _mean(row[name] for row in rows) for name in self._names}
-        for trio in (TISSUES, CHALLENGE_REGIONS):
-            if set(trio) <= set(self.regions):
-                # Volumes of overlapping regions have a sum, but it is nobody's volume.
-                for score in (score for score in self.scores if not score.endswith("_ml")):
-                    # A NaN stays: a mean over two regions would be another quantity under the same name.
-                    total = math.fsum(means[f"{score}_{region}"] for region in trio)
-                    means[f"{score}_mean_{'_'.join(trio)}"] = total / len(trio)
+        for name, parts in self._means_of_three.items():
+            # A NaN stays: a mean over two regions would be another quantity under the same name.
+            means[name] = math.fsum(means[part] for part in parts) / len(parts)
         return means
+
+    @property
+    def _means_of_three(self) -> dict[str, list[str]]:
+        """Means of a trio of regions, with the three means that they are made of."""
+        return {
+            f"{score}_mean_{'_'.join(trio)}": [f"{score}_{region}" for region in trio]
+            for trio in (TISSUES, CHALLENGE_REGIONS)
+            if set(trio) <= set(self.regions)
+            for score in self.scores
+            if not score.endswith("_ml")  # volumes of overlapping regions have a sum, but it is nobody's volume
+        }
+
+    @property
+    def names(self) -> list[str]:
+        """What `compute` gives, in its order."""
+        return [*self._names, *self._means_of_three]
 
     @property
     def rows(self) -> dict[str, Row]:

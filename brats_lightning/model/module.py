@@ -158,6 +158,11 @@ class SegmentationModule(LightningModule):
         """Log the scores over all cases of all processes."""
         self._log_scores("test")
 
+    @property
+    def logged_names(self) -> list[str]:
+        """What callbacks and schedules can monitor during training."""
+        return ["train/loss_step", "train/loss_epoch", "val/loss", *(f"val/{name}" for name in self.scores.names)]
+
     def _log_scores(self, stage: Stage) -> None:
         self.log_dict({f"{stage}/{name}": value for name, value in self.scores.compute().items()})
 

@@ -1,5 +1,6 @@
 """A callback that draws test cases with reference and prediction; the module itself draws nothing."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy.typing as npt
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from brats_lightning.labels import CASE, IMAGE, LABEL, SPACING
+from brats_lightning.labels import CASE, IMAGE, LABEL, MODALITIES, SPACING
 from brats_lightning.reports.figures import overlay
 
 FIGURES = "figures"
@@ -53,9 +54,16 @@ class OverlayPictures(Callback):
                 prediction=_framed(outputs[index].cpu().numpy()),
                 spacing_mm=batch[SPACING][index].tolist(),
                 path=folder / f"{case}.png",
+                modalities=_modalities(trainer, len(batch[IMAGE][index])),
                 title=f"{case} · {Path(trainer.default_root_dir).name}",
             )
             self._drawn += 1
+
+
+def _modalities(trainer: Trainer, channels: int) -> Sequence[str]:
+    """Names of the image's channels, in the order the run's data module gives them."""
+    preprocessing = getattr(getattr(trainer, "datamodule", None), "preprocessing", None)
+    return preprocessing.modalities if preprocessing else MODALITIES[:channels]
 
 
 def _with_dark_background(image: torch.Tensor) -> Array:

@@ -1,19 +1,21 @@
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from brats_lightning.data.case import Case
-from brats_lightning.data.splits import PARTS, HoldOut, KFold, Listed, Parts, Split, require_cases
+from brats_lightning.data.splits import PARTS, EveryCase, HoldOut, KFold, Listed, Parts, Split, require_cases
 from brats_lightning.errors import ConfigError
 
 
 def cases_of(scans: list[int]) -> list[Case]:
     """So many scans of each patient."""
     return [
-        Case(f"{patient:03}-{scan}", f"{patient:03}", "2023", {})
+        Case(f"{patient:03}-{scan}", f"{patient:03}", "2023", {}, Path("seg.nii.gz"))
         for patient, n in enumerate(scans)
         for scan in range(n)
     ]
@@ -161,7 +163,7 @@ def test_a_list_that_does_not_fit_is_refused(tmp_path: Path, stored: object, sen
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(stored))
     with pytest.raises(ConfigError, match=sentence):
-        Listed(path)(cases_of([2] * 3))
+        require_cases(Listed(path)([]), cases_of([2] * 3), source=path)
 
 
 def test_a_list_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -170,3 +172,26 @@ def test_a_list_that_is_none_is_refused(tmp_path: Path) -> None:
     for name in ("absent.json", "broken.json", "image.json", "."):
         with pytest.raises(ConfigError, match="is no list of cases"):
             Listed(tmp_path / name)(cases_of([1]))
+
+
+def test_a_listed_case_must_have_a_segmentation() -> None:
+    cases = [replace(case, label=None) if case.id == "001-0" else case for case in cases_of([1] * 3)]
+    parts = Parts(("000-0",), ("001-0",), ("009-0",))
+    with pytest.raises(ConfigError, match="mine lists 1 cases without segmentation: 001-0"):
+        require_cases(parts, cases, source="mine", needed=("validation",))
+    require_cases(parts, cases, source="mine", needed=("train",))  # scoring asks for its own part only
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_every_case_is_in_the_part_that_is_scored(part: Literal["validation", "test"]) -> None:
+    parts = EveryCase(part=part)(cases_of([2, 1]))
+    assert getattr(parts, part) == ("000-0", "000-1", "001-0")
+    assert parts.train == ()
+
+
+def test_a_network_is_not_scored_on_what_it_has_seen(tmp_path: Path) -> None:
+    Parts(("000-0",), ("001-0",), ("002-0",)).write(tmp_path / "split.json")
+    unseen = EveryCase(unseen_by=tmp_path / "split.json")
+    assert unseen(cases_of([1] * 4)[2:]).test == ("002-0", "003-0")
+    with pytest.raises(ConfigError, match="000-0, 001-0: trained on or validated on by the run"):
+        unseen(cases_of([1] * 4))

@@ -44,7 +44,7 @@ def line_of(region: str, table: str) -> list[str]:
 
 def test_the_file_has_each_score_of_each_case_with_its_convention_and_grid(tmp_path: Path) -> None:
     scores = scores_of(cases=3)
-    write_scores(tmp_path / "scores_test.csv", scores, grid="preprocessed")
+    write_scores(tmp_path / "scores_test.csv", scores, grid="preprocessed", checkpoint="best.ckpt")
     with (tmp_path / "scores_test.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["case"], row["region"]) for row in rows] == [
@@ -52,9 +52,11 @@ def test_the_file_has_each_score_of_each_case_with_its_convention_and_grid(tmp_p
     ]
     for row in rows:
         own = scores.rows[row["case"]]
-        assert row.keys() == {"case", "region", "dice", "iou", "hd95_mm", "accuracy", "empty_masks", "grid"}
+        assert list(row) == [
+            "case", "region", "dice", "iou", "hd95_mm", "accuracy", "empty_masks", "distances", "grid", "checkpoint",
+        ]  # fmt: skip
         assert float(row["accuracy"]) == own["accuracy"]
-        assert (row["empty_masks"], row["grid"]) == ("nan", "preprocessed")
+        assert (row["empty_masks"], row["distances"], row["grid"]) == ("nan", "directed", "preprocessed")
         for name in ("dice", "iou", "hd95_mm"):
             assert repr(float(row[name])) == repr(own[f"{name}_{row['region']}"])
     assert [row["dice"] for row in rows if row["region"] == "RC"][1:] == ["nan", "nan"]
@@ -63,7 +65,7 @@ def test_the_file_has_each_score_of_each_case_with_its_convention_and_grid(tmp_p
 
 def test_the_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     for cases in (3, 1):
-        write_scores(tmp_path / "scores.csv", scores_of(cases=cases), grid="native")
+        write_scores(tmp_path / "scores.csv", scores_of(cases=cases), grid="native", checkpoint="best.ckpt")
     assert len((tmp_path / "scores.csv").read_text(encoding="utf-8").splitlines()) == 1 + len(REGIONS)
 
 
