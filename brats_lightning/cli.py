@@ -27,6 +27,8 @@ COMMANDS = {
     "fit": Command("train a network, or go on training it", "experiment:fit", True),
     "validate": Command("score a run's best checkpoint on its validation cases", "experiment:validate", True),
     "test": Command("score a run's best checkpoint on its test cases", "experiment:test", True),
+    "evaluate": Command("score anybody's label maps, pool folds, check a submission", "evaluation.evaluate:evaluate"),
+    "compare": Command("say which of several methods is better, if the cases suffice", "comparison.compare:main", True),
 }
 
 
@@ -71,14 +73,52 @@ def _run(name: str, arguments: list[str]) -> None:
         _fail("stopped", code=130)
 
 
-def _call(function: Callable[..., None], name: str, arguments: list[str]) -> None:
+def _call(function: Callable[..., object], name: str, arguments: list[str]) -> None:
     """Call a function with its parameters from the command line; its docstring is the help."""
     from jsonargparse import ArgumentError, auto_cli
 
     try:
-        auto_cli(function, args=arguments, prog=f"brats {name}", exit_on_error=False)
+        auto_cli(function, args=_spelled_out(function, arguments), prog=f"brats {name}", exit_on_error=False)
     except ArgumentError as error:
         _fail(" ".join(str(error).split()))
+
+
+def _spelled_out(function: Callable[..., object], arguments: list[str]) -> list[str]:
+    """Options as people type them, as jsonargparse reads them.
+
+    `--keep-going` becomes `--keep_going=true`, and `--runs A B` becomes `--runs=["A", "B"]`.
+    """
+    from inspect import signature
+
+    kinds = {name: str(parameter.annotation) for name, parameter in signature(function).parameters.items()}
+    spelled: list[str] = []
+    left = list(arguments)
+    while left:
+        word = left.pop(0)
+        option, equals, value = word.partition("=")
+        name = option.removeprefix("--").replace("-", "_")
+        if not option.startswith("--") or name not in kinds:
+            spelled.append(word)
+        elif equals:
+            spelled.append(f"--{name}={value}")
+        elif "bool" in kinds[name] and not (left and left[0] in {"true", "false"}):
+            spelled.append(f"--{name}=true")
+        else:
+            spelled += _with_values(name, left, several="tuple" in kinds[name])
+    return spelled
+
+
+def _with_values(name: str, left: list[str], *, several: bool) -> list[str]:
+    """An option with the words that follow it, taken from those that are left."""
+    from json import dumps
+
+    values: list[str] = []
+    while left and not left[0].startswith("--") and (several or not values):
+        values.append(left.pop(0))
+    if not values:
+        return [f"--{name}"]
+    is_list = several and not values[0].startswith(("[", "{", "null"))
+    return [f"--{name}={dumps(values) if is_list else ' '.join(values)}"]
 
 
 def _fail(sentence: str, *, code: int = 1) -> None:

@@ -56,7 +56,7 @@ class DatasetError(BratsError):
             cases = len({problem.case for problem in self.problems})
             shown.insert(0, f"{len(self.problems)} problems in {cases} cases:")
         if len(self.problems) > SHOWN_PROBLEMS:
-            shown.append(f"… and {len(self.problems) - SHOWN_PROBLEMS} more: `brats check` lists them all")
+            shown.append(f"… and {len(self.problems) - SHOWN_PROBLEMS} more")
         super().__init__("\n  ".join(shown))
 
     def __reduce__(self) -> tuple[type["DatasetError"], tuple[tuple[Problem, ...]]]:

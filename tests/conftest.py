@@ -1,8 +1,9 @@
 """Fixtures that several rooms share."""
 
+import csv
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 SHARED = Path(__file__).parents[1] / ".." / "shared"
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 WriteCase = Callable[..., Path]
+WriteScores = Callable[..., Path]
+WriteLabels = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
@@ -106,3 +109,56 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("phantoms") / "cases"
     phantom(folder, cases=6, size=(48, 48, 31), workers=1)
     return folder
+
+
+@pytest.fixture
+def write_score_file(tmp_path: Path) -> WriteScores:
+    """Writes a score file below `tmp_path` from the numbers of each case, the same in every region given."""
+
+    def write(
+        name: str,
+        numbers: Mapping[str, float | Sequence[float]],
+        *,
+        columns: Sequence[str] = ("dice",),
+        regions: Sequence[str] = ("ET",),
+        **words: str,
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        words = {"empty_masks": "brats", "distances": "directed", "grid": "native"} | words
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["case", "region", *columns, *words])
+            for case, values in numbers.items():
+                row = [values] if isinstance(values, int | float) else list(values)
+                for region in regions:
+                    writer.writerow([case, region, *row, *words.values()])
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_labels(tmp_path: Path) -> WriteLabels:
+    """Writes a label map below `tmp_path`: boxes of one label each on a small grid of 1 mm, or a whole array."""
+
+    def write(
+        name: str,
+        boxes: Mapping[int, tuple[slice, slice, slice]] | npt.NDArray[Any],
+        *,
+        shape: tuple[int, int, int] = (8, 9, 10),
+        affine: npt.NDArray[Any] = LPS,
+        dtype: type = np.uint8,
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(boxes, np.ndarray):
+            array = boxes
+        else:
+            array = np.zeros(shape, dtype)
+            for value, box in boxes.items():
+                array[box] = value
+        nibabel.save(nibabel.Nifti1Image(array, affine), path)
+        return path
+
+    return write

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from brats_lightning.cli import COMMANDS, main
+from brats_lightning.cli import COMMANDS, _spelled_out, main
 
 
 def call(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -78,3 +78,14 @@ def test_the_installed_command_is_the_module(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.strip()[0].isdigit()
+
+
+def test_options_are_read_as_people_type_them() -> None:
+    def example(*, runs: tuple[str, ...] = (), keep_going: bool = False, name: str = "", cases: int = 1) -> None:
+        """Nothing."""
+
+    typed = ["--runs", "a", "b c", "--keep-going", "--name", "x", "--cases=3", "here"]
+    assert _spelled_out(example, typed) == ['--runs=["a", "b c"]', "--keep_going=true", "--name=x", "--cases=3", "here"]
+    assert _spelled_out(example, ["--keep-going", "false"]) == ["--keep_going=false"]
+    assert _spelled_out(example, ["--runs", "[a, b]"]) == ["--runs=[a, b]"]
+    assert _spelled_out(example, ["--unknown", "1"]) == ["--unknown", "1"]

@@ -1,6 +1,6 @@
 """Lesions of a mask: what hangs together, what lies so near that it counts as one, and who touches whom."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,32 +31,58 @@ class Lesions:
     @cached_property
     def boxes(self) -> dict[int, Box]:
         """Smallest box around each lesion, by number in ascending order."""
-        found = ndimage.find_objects(self.numbers)
+        found = ndimage.find_objects(self.numbers) if self.numbers.size else []
         return {number: box for number, box in enumerate(found, start=1) if box is not None}
 
     @cached_property
-    def voxels(self) -> npt.NDArray[np.int64]:
+    def voxels(self) -> list[int]:
         """Voxels of each number, the background's first."""
-        return np.bincount(self.numbers.ravel())
-
-    def mask(self, number: int, box: Box) -> Mask:
-        """The lesion inside a box."""
-        return self.numbers[box] == number
+        counts: list[int] = np.bincount(self.numbers.ravel()).tolist()
+        return counts
 
     def touched_by(self, other: "Lesions", number: int, *, steps: int) -> list[int]:
-        """Own lesions that one of the other's reaches when it is dilated; both of one grid."""
+        """Own lesions that one of the other's reaches once dilated, in ascending order; both on one grid."""
         box = grown(other.boxes[number], steps, self.numbers.shape)
         around = self.numbers[box]
         if not around.any():
             return []
-        reached = np.bincount(around[dilated(other.mask(number, box), steps)])
-        return [int(own) for own in np.flatnonzero(reached) if own]
+        reached = np.bincount(around[dilated(other.numbers[box] == number, steps)])
+        return [own for own in np.flatnonzero(reached).tolist() if own]
 
     def larger_than(self, voxels: int) -> "Lesions":
-        """Those with more voxels, numbers kept."""
-        keep = self.voxels > voxels
-        keep[0] = False
-        return self if keep[1:].all() else Lesions(np.where(keep[self.numbers], self.numbers, 0))
+        """Lesions of more voxels than that; numbers stay."""
+        large = {number: number for number in self.boxes if self.voxels[number] > voxels}
+        return self if len(large) == len(self.boxes) else self._renumbered(large)
+
+    def joined(self, partners: Sequence["Lesions"]) -> "Lesions":
+        """Join lesions that touch the same lesion of another tissue, one tissue after the other.
+
+        A lesion goes with the lowest-numbered partner that it touches, so that a chain of several is not joined
+        to one. Numbers run from 1 without gaps: first what touches nothing, then what does.
+
+        Args:
+            partners: Lesions of the other tissues on the same grid, themselves not joined.
+        """
+        result = self._renumbered({number: place for place, number in enumerate(self.boxes, start=1)})
+        for partner in partners:
+            pairs = [
+                (number, touching)
+                for touching in partner.boxes
+                for number in result.touched_by(partner, touching, steps=1)
+            ]
+            if len(pairs) > 1:  # a single contact joins nothing, and the scorers then leave the order as it is
+                lowest = dict(reversed(pairs))
+                group = {number: (number in lowest, lowest.get(number, number)) for number in result.boxes}
+                ordered = dict.fromkeys(group[number] for number in sorted(group, key=lambda number: number in lowest))
+                place = {key: position for position, key in enumerate(ordered, start=1)}
+                result = result._renumbered({number: place[key] for number, key in group.items()})
+        return result
+
+    def _renumbered(self, new: Mapping[int, int]) -> "Lesions":
+        """Lesions under new numbers, without those that have none."""
+        table = np.zeros(len(self.voxels), np.int32)
+        table[list(new.keys())] = list(new.values())
+        return Lesions(table[self.numbers])
 
 
 def lesions(mask: Mask, *, merge_steps: int = 0) -> Lesions:
@@ -71,57 +97,44 @@ def lesions(mask: Mask, *, merge_steps: int = 0) -> Lesions:
     """
     numbers = np.zeros(mask.shape, np.int32)
     box = grown(joint_bounding_box(mask), merge_steps, mask.shape)
-    ndimage.label(dilated(mask[box], merge_steps), CONNECTED, output=numbers[box])
-    numbers[box] *= mask[box]
+    if numbers[box].size:
+        ndimage.label(dilated(mask[box], merge_steps), CONNECTED, output=numbers[box])
+        numbers[box] *= mask[box]
     return Lesions(numbers)
 
 
-def joined(tissue: Lesions, partners: Iterable[Lesions]) -> Lesions:
-    """Join lesions that touch the same lesion of another tissue, one tissue after the other.
-
-    A lesion goes with the lowest-numbered one that it touches, so that a chain of several is not joined to one.
-    """
-    for partner in partners:
-        lowest: dict[int, int] = {}
-        for touching in partner.boxes:
-            for number in tissue.touched_by(partner, touching, steps=1):
-                lowest.setdefault(number, touching)
-        first_of: dict[int, int] = {}
-        renumbered = np.arange(len(tissue.voxels), dtype=np.int32)
-        for number in sorted(lowest):
-            renumbered[number] = first_of.setdefault(lowest[number], number)
-        if len(first_of) < len(lowest):
-            tissue = Lesions(renumbered[tissue.numbers])
-    return tissue
-
-
 def grown(box: Box, margin: int, shape: tuple[int, ...]) -> Box:
-    """The box with a margin on every side, as far as the grid goes."""
+    """The box with a margin on every side, as far as the grid goes; an empty one stays empty."""
     return tuple(
-        slice(max(side.start - margin, 0), min(side.stop + margin, size))
+        slice(max(side.start - margin, 0), min(side.stop + margin, size)) if side.stop > side.start else side
         for side, size in zip(box, shape, strict=True)
     )
 
 
 def dilated(mask: Mask, steps: int) -> Mask:
-    """Dilate a mask in its own box, each step by the 18 neighbours that share a face or an edge.
+    """Dilate a mask inside its array, each step by the 18 neighbours that share a face or an edge.
 
-    The mask is one large integer, whose bits a shift moves all at once: ten times as fast as shifting arrays.
+    The mask becomes one large integer, whose bits a shift moves all at once: ten times as fast as an array.
+
+    Example:
+        >>> dilated(np.array([[[False, True, False, False]]]), 1).tolist()
+        [[[True, True, True, False]]]
     """
     if not steps or not mask.size:
         return mask
-    inside = np.zeros((mask.shape[0], mask.shape[1] + 1, mask.shape[2] + 1), bool)
-    inside[:, :-1, :-1] = True  # a row and a column of background keep bits from running into the next plane or row
-    room = _to_integer(inside)
-    inside[:, :-1, :-1] = mask
-    bits = _to_integer(inside)
-    plane, row = inside.shape[1] * inside.shape[2], inside.shape[2]
+    # A row and a column of background keep bits from running over into the next plane or row.
+    grid = np.zeros((mask.shape[0], mask.shape[1] + 1, mask.shape[2] + 1), bool)
+    grid[:, :-1, :-1] = True
+    room = _to_integer(grid)
+    grid[:, :-1, :-1] = mask
+    bits = _to_integer(grid)
+    plane, row = grid[0].size, grid.shape[2]
     for _ in range(steps):
-        x, y, z = (bits | bits << step | bits >> step for step in (plane, row, 1))
+        x, y, z = (bits | bits << shift | bits >> shift for shift in (plane, row, 1))
+        # The 18 neighbours are three squares of 3 by 3, one in each plane.
         bits = room & (x | x << row | x >> row | y | y << 1 | y >> 1 | z | z << plane | z >> plane)
-    stored = np.frombuffer(bits.to_bytes((inside.size + 7) // 8, "little"), np.uint8)
-    grid = np.unpackbits(stored, count=inside.size, bitorder="little").reshape(inside.shape)
-    return grid[:, :-1, :-1].astype(bool)
+    stored = np.frombuffer(bits.to_bytes((grid.size + 7) // 8, "little"), np.uint8)
+    return np.unpackbits(stored, count=grid.size, bitorder="little").view(bool).reshape(grid.shape)[:, :-1, :-1]
 
 
 def _to_integer(mask: Mask) -> int:

@@ -6,10 +6,12 @@ between them, so that a slanting boundary counts as much as it is large. Nikolov
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import combinations, product
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from brats_lightning.metrics.bounding_box import joint_bounding_box
@@ -20,6 +22,9 @@ Corner = tuple[int, int, int]
 
 SHELL = 3.0
 """Surfels nearer than this many of the smallest spacing are looked up, further ones sought in a tree."""
+
+FEW = 0.02
+"""Beyond this share of the grid a distance transform is faster than a tree: an untrained network's noise."""
 
 CORNERS: tuple[Corner, ...] = tuple((x, y, z) for x, y, z in product((0, 1), repeat=3))
 """Eight voxels that meet, the first one the highest bit of their code."""
@@ -65,7 +70,11 @@ def surfel_areas(spacing_mm: Sequence[float]) -> Floats:
         >>> surfel_areas([1, 1, 1])[[0b11110000, 0b10000000, 0b11111111]].round(3).tolist()
         [1.0, 0.217, 0.0]
     """
-    x, y, z = spacing_mm
+    return _areas(*map(float, spacing_mm))
+
+
+@cache
+def _areas(x: float, y: float, z: float) -> Floats:
     faces = np.array([y * z, x * z, x * y])
     areas = np.zeros(256)
     for code in range(256):
@@ -73,6 +82,7 @@ def surfel_areas(spacing_mm: Sequence[float]) -> Floats:
         fewer = min(inside, frozenset(CORNERS) - inside, key=len)
         vectors = [vector for part in _parts(fewer) for vector in _area_vectors(part)]
         areas[code] = sum(math.sqrt(((vector * faces) ** 2).sum()) for vector in vectors)
+    areas.setflags(write=False)
     return areas
 
 
@@ -130,32 +140,45 @@ def _directed_mm(areas: Floats, target: npt.NDArray[np.bool_], spacing: Floats) 
     """95th percentile of the distances from one surface to the other, both on one grid with a margin.
 
     Most surfaces run close to each other: distances up to the shell are read off the neighbouring points, in ascending
-    order; a tree is asked only for what is left, if the percentile lies there at all.
+    order; what is left is sought only if the percentile lies there.
     """
     flat, goal = areas.ravel(), target.ravel()
     left = np.flatnonzero(flat)
-    total = flat[left].sum()
-    distances, reached_areas = [np.zeros(0)], [np.zeros(0)]
+    total, found = flat[left].sum(), 0.0
+    distances, summands = [np.zeros(0)], [np.zeros(0)]
     for distance, steps in _shell(spacing, target.shape):
-        hit = np.zeros(left.size, bool)
-        for step in steps:
-            hit |= goal[left + step]
-        # Ties are in the order of area: sums round differently in another, and 95 % may be met exactly.
-        reached_areas.append(np.sort(flat[left[hit]]))
-        distances.append(np.full(reached_areas[-1].size, distance))
-        left = left[~hit]
-        if not left.size or sum(part.sum() for part in reached_areas) > (0.95 + 1e-9) * total:
+        crowded = left.size > FEW * target.size and distance > 2 * spacing.min()
+        if found > (0.95 + 1e-6) * total or crowded:
             break
-    else:
-        tree = cKDTree(
-            _points(np.flatnonzero(goal), target.shape, spacing), leafsize=32, balanced_tree=False, compact_nodes=False
-        )
-        further = tree.query(_points(left, target.shape, spacing))[0]
-        order = np.lexsort((flat[left], further))
-        distances.append(further[order])
-        reached_areas.append(flat[left[order]])
-    ordered, summed = np.concatenate(distances), np.cumsum(np.concatenate(reached_areas))
-    return float(ordered[min(int(np.searchsorted(summed / total, 0.95)), ordered.size - 1)])
+        hit = goal[left + steps[0]]
+        for step in steps[1:]:
+            hit |= goal[left + step]
+        # Equal distances in the order of area: sums round differently in another, and 95 % may be met exactly.
+        summands.append(np.sort(flat[left[hit]]))
+        distances.append(np.full(summands[-1].size, distance))
+        left = left[~hit]
+        found += summands[-1].sum()
+    near = np.concatenate(distances)
+    first, last = np.searchsorted(np.cumsum(np.concatenate(summands)), 0.95 * total * np.array([1 - 1e-9, 1 + 1e-9]))
+    if last < near.size and near[first] == near[last]:
+        return float(near[last])
+    if left.size:
+        far = _far_mm(left, target, spacing)
+        order = np.lexsort((flat[left], far))
+        distances.append(far[order])
+        summands.append(flat[left[order]])
+    everything, ordered = np.concatenate(summands), np.concatenate(distances)
+    place = int(np.searchsorted(np.cumsum(everything) / everything.sum(), 0.95))
+    return float(ordered[min(place, ordered.size - 1)])
+
+
+def _far_mm(indices: npt.NDArray[np.intp], target: npt.NDArray[np.bool_], spacing: Floats) -> Floats:
+    """Distances from points, given by their flat indices, to the nearest point of the target."""
+    if indices.size > FEW * target.size:
+        return np.asarray(ndimage.distance_transform_edt(~target, sampling=spacing)).ravel()[indices]
+    points = _points(np.flatnonzero(target), target.shape, spacing)
+    tree = cKDTree(points, leafsize=32, balanced_tree=False, compact_nodes=False)
+    return np.asarray(tree.query(_points(indices, target.shape, spacing))[0])
 
 
 def _shell(spacing: Floats, shape: tuple[int, ...]) -> Iterator[tuple[float, list[int]]]:
@@ -170,8 +193,6 @@ def _shell(spacing: Floats, shape: tuple[int, ...]) -> Iterator[tuple[float, lis
         yield float(distance), steps[distances == distance].tolist()
 
 
-def _points(
-    indices: npt.NDArray[np.intp], shape: tuple[int, ...], spacing: Floats
-) -> Floats:
+def _points(indices: npt.NDArray[np.intp], shape: tuple[int, ...], spacing: Floats) -> Floats:
     """(points, 3) positions in mm of flat indices."""
     return np.stack(np.unravel_index(indices, shape), axis=-1) * spacing

@@ -1,0 +1,1 @@
+"""Predicted label maps against references: matched, scored, summarised; folds pooled; submissions checked."""
