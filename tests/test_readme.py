@@ -13,7 +13,7 @@ README = (ROOT / "README.md").read_text()
 CODE = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 LINES = [line for block in CODE for line in block.replace("\\\n", " ").splitlines()]
 BRATS = [shlex.split(line, comments=True)[1:] for line in LINES if line.startswith("brats ")]
-EXPERIMENTS = [words for words in BRATS if COMMANDS[words[0]].takes_arguments]
+EXPERIMENTS = [words for words in BRATS if COMMANDS[words[0]].target.startswith("experiment:")]
 
 
 def test_every_command_named_is_one() -> None:
