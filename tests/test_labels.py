@@ -59,6 +59,8 @@ def test_unknown_regions_are_named() -> None:
         region_labels(["ET", "XY"])
 
 
-@given(npst.arrays(np.int32, (5, 4), elements=st.integers(-3, 300)))
-def test_label_values_are_the_distinct_ones(labels: "np.ndarray[tuple[int, int], np.dtype[np.int32]]") -> None:
+@pytest.mark.parametrize(("least", "largest"), [(0, 4), (0, 15), (0, 16), (0, 255), (-1, 4), (0, 300), (250, 300)])
+@given(data=st.data())
+def test_label_values_are_the_distinct_ones(data: st.DataObject, least: int, largest: int) -> None:
+    labels = data.draw(npst.arrays(np.int32, (5, 4), elements=st.integers(least, largest)))
     assert label_values(labels) == set(np.unique(labels).tolist())

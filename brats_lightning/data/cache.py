@@ -1,13 +1,14 @@
 """Preprocessed cases by case: each is built once, by as many processes as one likes.
 
-An entry's key covers the contents of the case's files, the pipeline's settings and the format's version, so that an
-entry can be missing but never stale.
+An entry's key covers the contents of the case's files and what each of them stands for, the pipeline's settings and
+the format's version, so that an entry can be missing but never stale.
 """
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -16,18 +17,21 @@ import xxhash
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader, Dataset
 
-from brats_lightning.data.case import Case
+from brats_lightning.data.case import Case, Volume4D
 from brats_lightning.data.homes import Home, MemoryHome, NoHome
 from brats_lightning.data.preprocessing import Preprocessing, Sample
 from brats_lightning.data.reading import read_case
 from brats_lightning.errors import BratsError, DatasetError, Problem
+from brats_lightning.machine import usable_cores
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+MOST_WORKERS = 16
+"""Each holds a whole case several times over; where 16 are not enough, the disk is what one waits for."""
 FileKey = Literal["content", "stat"]
 
 
 class CaseCache:
-    """Preprocessed cases by case.
+    """Preprocessed cases by case. The files of a case are looked at once: make another cache where they change.
 
     Args:
         preprocessing: Makes a sample from a case.
@@ -47,6 +51,8 @@ class CaseCache:
         Raises:
             DatasetError: Its files cannot be used.
         """
+        if not self._keeps:
+            return self.preprocessing(case)
         name = self._name(case)
         sample = self.home.load(name)
         if sample is None:
@@ -56,7 +62,9 @@ class CaseCache:
 
     def missing(self, cases: Sequence[Case]) -> list[Case]:
         """Cases that have no entry yet."""
-        with ThreadPoolExecutor(min(16, 4 * _cores())) as pool:  # reading files, not computing
+        if not self._keeps:
+            return list(cases)
+        with ThreadPoolExecutor(min(16, 4 * usable_cores())) as pool:  # reading files, not computing
             names = list(pool.map(self._name, cases))
         return [case for case, name in zip(cases, names, strict=True) if not self.home.has(name)]
 
@@ -67,7 +75,7 @@ class CaseCache:
 
         Args:
             cases: All that will be used.
-            workers: Processes beside this one; 0 builds in this one.
+            workers: Processes beside this one, at most 16; 0 builds in this one.
 
         Returns:
             What is wrong with the cases that could not be built.
@@ -82,7 +90,7 @@ class CaseCache:
         loader = DataLoader(
             _Building(self, missing),
             batch_size=None,
-            num_workers=min(workers, len(missing)),
+            num_workers=min(workers, len(missing), MOST_WORKERS),
             collate_fn=cast("Any", _as_is),  # without a batch size it gets one item, not a list
             prefetch_factor=1 if workers else None,
             generator=torch.Generator(),  # the global one belongs to the network: a cold cache must not move it
@@ -97,17 +105,24 @@ class CaseCache:
         return problems
 
     def _doing(self) -> str:
-        return "Checking cases" if isinstance(self.home, NoHome) else "Preprocessing cases"
+        return "Preprocessing cases" if self._keeps else "Checking cases"
+
+    @property
+    def _keeps(self) -> bool:
+        return not isinstance(self.home, NoHome)
 
     def _name(self, case: Case) -> str:
         """The entry's name: the case's id for people, the key for the program."""
         if case.id not in self._names:
             about = f"{FORMAT_VERSION} {case.id} {case.edition} {self.preprocessing.fingerprint}"
             digest = xxhash.xxh3_128(about.encode())
+            key = cache(partial(_file_key, kind=self.file_key))  # a 4-D file holds several modalities
             for modality in self.preprocessing.modalities:
-                digest.update(f"{modality} {getattr(case.images[modality], 'channel', '')}".encode())
-            for path in case.files:
-                digest.update(_file_key(path, self.file_key))
+                image = case.images[modality]
+                path, channel = (image.path, image.channel) if isinstance(image, Volume4D) else (image, 0)
+                # What a file stands for goes with its contents: files whose names were swapped make another entry.
+                digest.update(f"{modality} {channel} ".encode() + key(path))
+            digest.update(b"label " + (key(case.label) if case.label else b"none"))
             self._names[case.id] = f"{case.id}-{digest.hexdigest()[:20]}"
         return self._names[case.id]
 
@@ -123,7 +138,7 @@ def _file_key(path: Path, kind: FileKey) -> bytes:
                 digest.update(chunk)
         return digest.digest()
     except OSError:
-        return b"unreadable"  # building the entry will say why
+        return os.urandom(16)  # building the entry will say why, or else give one that no other file can be taken for
 
 
 @dataclass(frozen=True)
@@ -147,7 +162,7 @@ class _Building(Dataset[_Built]):
     def __getitem__(self, index: int) -> _Built:
         case = self.cases[index]
         try:
-            if isinstance(self.cache.home, NoHome):
+            if not self.cache._keeps:
                 read_case(case, modalities=self.cache.preprocessing.modalities)
                 return _Built(case)
             sample = self.cache.preprocessing(case)
@@ -163,10 +178,6 @@ class _Building(Dataset[_Built]):
 
 def _as_is(built: _Built) -> _Built:
     return built
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _progress() -> Progress:

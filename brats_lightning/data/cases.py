@@ -43,14 +43,20 @@ def find_cases(root: Path, *, modalities: Iterable[Modality] = MODALITIES, editi
         edition: Name of `labels.EDITIONS` whose label values hold for all cases, instead of the recognised ones.
 
     Raises:
-        ConfigError: The folder is not there, or the edition is none.
+        ConfigError: The folder is not there or out of reach, the edition is none, or no modality is asked for.
         DatasetError: Nothing in it looks like a case.
     """
     if edition is not None and edition not in EDITIONS:
         raise ConfigError(f"edition {edition!r} is unknown: expected one of {', '.join(EDITIONS)}")
-    if not root.is_dir():
-        raise ConfigError(f"no folder {root}: expected one that holds {EXPECTED}")
     wanted = tuple(modalities)
+    if not wanted:
+        raise ConfigError(f"no modalities: give at least one of {', '.join(MODALITIES)}")
+    try:
+        there = root.is_dir()
+    except OSError as error:
+        raise ConfigError(f"{root} is out of reach ({error.strerror}): make it readable") from error
+    if not there:
+        raise ConfigError(f"no folder {root}: expected one that holds {EXPECTED}")
     groups, problems = group_files(root)
     cases = decathlon_cases(root, problems)
     known_editions = LabelSchemes(edition, groups)

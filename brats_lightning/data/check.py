@@ -1,9 +1,8 @@
 """`brats check`: read every case of a folder and list all that is wrong, and what is odd but harmless."""
 
-import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -16,8 +15,9 @@ from rich.table import Table
 from brats_lightning.data.case import Case
 from brats_lightning.data.cases import find_cases
 from brats_lightning.data.reading import read_case
-from brats_lightning.errors import BratsError, DatasetError, Problem
+from brats_lightning.errors import BratsError, ConfigError, DatasetError, Problem
 from brats_lightning.labels import MODALITIES, Modality
+from brats_lightning.machine import usable_cores
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,14 @@ def check_cases(
         workers: Processes, None for all cores at hand.
 
     Raises:
-        BratsError: The folder is not there or holds no case at all.
+        BratsError: The folder is not there or holds no case at all, or options without sense.
     """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers is {workers}: give 1 or more")
     found = find_cases(root, modalities=modalities, edition=edition)
     problems = list(found.problems)
     notes: dict[str, tuple[str, ...]] = {}
-    for case, result in _read_all(found.cases, modalities, workers or len(os.sched_getaffinity(0))):
+    for case, result in _read_all(found.cases, modalities, workers or usable_cores()):
         if isinstance(result, DatasetError):
             problems += result.problems
         else:
@@ -88,9 +90,11 @@ def check_cases(
 
 
 def _read_all(
-    cases: Iterable[Case], modalities: tuple[Modality, ...], workers: int
+    cases: Sequence[Case], modalities: tuple[Modality, ...], workers: int
 ) -> Iterator[tuple[Case, tuple[str, ...] | DatasetError]]:
-    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+    if not cases:
+        return
+    with ProcessPoolExecutor(min(workers, len(cases)), mp_context=get_context("forkserver")) as pool:
         waiting: dict[Future[tuple[str, ...] | DatasetError], Case] = {
             pool.submit(_read, case, modalities): case for case in cases
         }

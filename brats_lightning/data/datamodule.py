@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from monai.transforms import Transform
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Sampler
 
-from brats_lightning.data.cache import CaseCache, FileKey
+from brats_lightning.data.cache import MOST_WORKERS, CaseCache, FileKey
 from brats_lightning.data.case import Case
 from brats_lightning.data.cases import find_cases
 from brats_lightning.data.dataset import Batch, CaseDataset, Draw, EveryNth, ShuffledDraws, collate
@@ -20,9 +19,8 @@ from brats_lightning.data.homes import CacheHome, make_home
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.data.splits import PARTS, HoldOut, Parts, Split, require_cases
 from brats_lightning.errors import ConfigError, DatasetError, Problem
+from brats_lightning.machine import usable_cores
 
-MOST_WORKERS = 16
-"""More processes than this gain nothing on cached cases, and each of two loaders would start them."""
 log = logging.getLogger(__name__)
 
 
@@ -79,7 +77,7 @@ class BratsDataModule(LightningDataModule):
         self.split_file = split_file
         self.batch_size = batch_size
         self.validation_batch_size = validation_batch_size
-        self.workers = len(os.sched_getaffinity(0)) if workers is None else workers
+        self.workers = usable_cores() if workers is None else workers
         self.cache = CaseCache(self.preprocessing, make_home(cache, Path(cache_dir)), file_key=file_key)
         self.edition = edition
         self.skip_invalid = skip_invalid

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, Sampler
 
 from brats_lightning.data.cache import CaseCache
 from brats_lightning.data.case import Case
+from brats_lightning.errors import ConfigError
 from brats_lightning.labels import CASE, IMAGE, LABEL, SPACING
 
 Batch = dict[str, Any]
@@ -122,12 +123,30 @@ class CaseDataset(Dataset[Any]):
         return item
 
 
+class UnequalShapesError(ConfigError):
+    """Samples that make no batch."""
+
+    def __init__(self, text: str) -> None:
+        # A worker process's error is raised again with its traceback before its words.
+        super().__init__(text.rpartition(f"{type(self).__name__}: ")[2].strip())
+
+
 def collate(drawn: Sequence[Batch | list[Batch]]) -> Batch:
     """Stack samples to a batch of plain tensors: image (B, C, X, Y, Z) float32, label (B, 1, X, Y, Z) uint8.
 
     MONAI's crops around labels make a list of patches of one sample: each counts as one of the batch.
+
+    Raises:
+        UnequalShapesError: Samples of more than one shape.
     """
     items = [item for sample in drawn for item in (sample if isinstance(sample, list) else [sample])]
+    shapes = {"×".join(map(str, item[IMAGE].shape[1:])): item[CASE] for item in items}
+    if len(shapes) > 1:
+        found = ", ".join(f"{case} has {shape}" for shape, case in shapes.items())
+        raise UnequalShapesError(
+            f"cases of one batch differ in their voxels: {found}; "
+            "set data.preprocessing.size, crop patches in data.augmentation, or set batch sizes to 1"
+        )
     batch: Batch = {
         IMAGE: torch.stack([torch.as_tensor(item[IMAGE]).as_subclass(torch.Tensor).float() for item in items]),
         SPACING: torch.stack([item[SPACING] for item in items]),

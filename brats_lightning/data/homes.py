@@ -1,13 +1,16 @@
 """Homes of preprocessed cases: memory, a folder on disk, or none.
 
 Entries on disk are written under a temporary name and moved into place, carry a checksum, and may be shared by
-several processes and machines; a damaged one counts as absent.
+several processes and machines; a damaged one counts as absent. What a killed writer left is swept later.
 """
 
 import errno
 import json
 import logging
 import os
+import platform
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -22,9 +25,12 @@ from safetensors.torch import save
 from brats_lightning.data.preprocessing import Sample
 from brats_lightning.errors import BratsError, ConfigError
 from brats_lightning.labels import IMAGE, LABEL
+from brats_lightning.machine import is_running
 from brats_lightning.nifti import Grid
 
 CacheHome = Literal["memory", "disk", "none"]
+ENDING = ".safetensors"
+MINUTE, DAY = 60, 24 * 60 * 60
 log = logging.getLogger(__name__)
 
 
@@ -96,9 +102,25 @@ class DiskHome:
             raise ConfigError(
                 f"the cache folder {folder} cannot be written ({reason}): give another with --data.cache_dir"
             ) from error
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what killed writers have left.
+
+        That is what a process of this machine wrote that no longer runs; whether one on another machine does cannot be
+        asked, but none takes a day to write an entry. Nor is a file of the last minute touched: containers may share a
+        machine's name, and not its process numbers.
+        """
+        for path in self.folder.glob(f".*{ENDING}.*"):
+            with suppress(OSError):  # another process sweeps too
+                age = time.time() - path.stat().st_mtime
+                machine, _, process = path.name.partition(f"{ENDING}.")[2].rpartition(".")
+                ended = machine == platform.node() and process.isdecimal() and not is_running(int(process))
+                if age > DAY or (age > MINUTE and ended):
+                    path.unlink()
 
     def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.safetensors"
+        return self.folder / f"{name}{ENDING}"
 
     def has(self, name: str) -> bool:
         """See `Home`."""
@@ -131,7 +153,7 @@ class DiskHome:
         text = _encode(sample)
         content = save(tensors, {"sample": text, "checksum": _checksum(text, tensors)})
         path = self._path(name)
-        temporary = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}")
+        temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
         try:
             with temporary.open("wb") as file:
                 file.write(content)

@@ -1,12 +1,12 @@
 """From file names to cases: which file is which image of which case, in every edition's way of naming.
 
-Files are grouped by the case's name inside their own names; which folders they lie in does not matter, except that
-files of one case lie together.
+Files are grouped by the case's name inside their own names; which folders they lie in does not matter, except that the
+images of one case lie together.
 """
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +44,8 @@ MODALITY_OF_NAME: Mapping[str, Modality] = {
     "mr_t2": "t2w",
     "mr_flair": "t2f",
 }
+_VOLUME = re.compile(r"^[^.].*\.(nii|mha|mhd|nrrd|dcm)(\.|$)", re.IGNORECASE)
+"""Files that might be an image, unfinished downloads included; pictures and tables are not."""
 _LABEL_OF_CASE_355 = "w39_1998.09.19_segm.nii"
 
 
@@ -73,20 +75,37 @@ def group_files(root: Path) -> tuple[list[CaseFiles], list[Problem]]:
         root: Searched with all its folders.
 
     Returns:
-        The files case by case; empty folders that are named like a case, and folders that cannot be read.
+        The files case by case; folders that are named like a case and hold none, and folders that cannot be read.
     """
     groups: dict[tuple[Path, str], CaseFiles] = {}
     problems: list[Problem] = []
+    case_folders: list[Path] = []
+    volumes: Counter[Path] = Counter()
     for folder, folders, names in walk(root, problems):
         for name in names:
-            if recognised := _recognise(folder, name):
+            if recognised := recognise(folder, name):
                 family, case, kind = recognised
                 group = groups.setdefault((folder, case.lower()), CaseFiles(case, family, folder))
                 group.found[kind.lower()].append(folder / name)
-        if _CASE_FOLDER.match(folder.name) and not folders and all(name.startswith(".") for name in names):
-            problems.append(Problem(folder.name, "", "an empty folder", "download the case again or remove the folder"))
+        if _CASE_FOLDER.match(folder.name):
+            case_folders.append(folder)
+            if not folders and all(name.startswith(".") for name in names):
+                cure = "download the case again or remove the folder"
+                problems.append(Problem(folder.name, "", "an empty folder", cure))
+        count = sum(_VOLUME.match(name) is not None for name in names)
+        volumes.update(dict.fromkeys((folder, *folder.parents), count))  # at or below each
         _add_label_of_case_355(groups.get((folder, "brats20_training_355")), names)
-    return _gather_2015(groups.values()), problems
+    recognised_in = {place for group in groups.values() for place in (group.folder, *group.folder.parents)}
+    problems += [
+        _misnamed(folder, volumes[folder]) for folder in case_folders if folder not in recognised_in and volumes[folder]
+    ]
+    return _join_sisters(_gather_2015(groups.values()), root), problems
+
+
+def _misnamed(folder: Path, count: int) -> Problem:
+    kinds = ("-t1n", "-t1c") if folder.name.lower().startswith("brats-") else ("_t1", "_t1ce")
+    names = ", ".join(f"{folder.name}{kind}.nii.gz" for kind in kinds)
+    return Problem(folder.name, "", f"{count} files, none named as an image of a case", f"rename them: {names} …")
 
 
 def walk(root: Path, problems: list[Problem]) -> Iterator[tuple[Path, list[str], list[str]]]:
@@ -112,7 +131,7 @@ def walk(root: Path, problems: list[Problem]) -> Iterator[tuple[Path, list[str],
         yield Path(directory), folders, sorted(names)
 
 
-def _recognise(folder: Path, name: str) -> tuple[str, str, str] | None:
+def recognise(folder: Path, name: str) -> tuple[str, str, str] | None:
     """Edition family, case and kind of image that a file's name tells."""
     for family, pattern in _PATTERNS:
         if match := pattern.match(name):
@@ -147,3 +166,28 @@ def _gather_2015(groups: Iterable[CaseFiles]) -> list[CaseFiles]:
         for kind, paths in group.found.items():
             patient.found["seg" if kind == "ot" else kind] += paths
     return gathered + list(patients.values())
+
+
+def _join_sisters(groups: Iterable[CaseFiles], root: Path) -> list[CaseFiles]:
+    """Put a segmentation to its images where the two lie in folders of their own, such as `images` and `labels`.
+
+    Only where it is plain which belong together: one folder has nothing of a case but its segmentation, and one other
+    has images and no segmentation.
+    """
+    by_case: dict[tuple[str, str], list[CaseFiles]] = defaultdict(list)
+    for group in groups:
+        by_case[group.family, group.case.lower()].append(group)
+    joined: list[CaseFiles] = []
+    for sisters in by_case.values():
+        labels = [group for group in sisters if set(group.found) == {"seg"}]
+        images = [group for group in sisters if "seg" not in group.found]
+        if len(sisters) != 2 or len(labels) != 1 or len(images) != 1:
+            joined += sisters
+            continue
+        (label,), (image,) = labels, images
+        image.found["seg"] = label.found["seg"]
+        names = ", ".join(path.name for path in label.found["seg"])
+        where = label.folder.relative_to(root).as_posix()
+        image.notes += [*label.notes, f"{names}: the segmentation, in another folder ({where})"]
+        joined.append(image)
+    return joined

@@ -111,6 +111,7 @@ class Preprocessing:
             **asdict(self),
             "bias_field": self._corrected,
         }
+        del settings["n4"]["threads"]  # by which a sample changes less than its half precision shows
         if not self._corrected:
             del settings["n4"]
         if not self.crop:

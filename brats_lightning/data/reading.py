@@ -166,12 +166,15 @@ def _assemble(
             image[channel] = array
             continue
         brain |= array != background
-        np.subtract(array, background, out=image[channel], casting="unsafe")
-        if background:
+        if not background:
+            image[channel] = array
+        else:
+            np.subtract(array, background, out=image[channel], casting="unsafe")
             notes.append(f"{_name(case.images[modality])}: background {background:.4g}, shifted to 0")
     labels = None
     if label is not None:
-        labels = label.ras().array
+        labels = np.empty_like(brain, np.uint8)  # in the order of the others, which makes their comparison fast
+        labels[:] = label.ras().array
         notes += _label_notes(labels, brain)
     return CaseVolumes(image, brain, labels, grid, native, tuple(notes))
 
@@ -187,11 +190,10 @@ def background_value(array: npt.NDArray[Any]) -> float | None:
 
 
 def _label_notes(labels: npt.NDArray[np.uint8], brain: npt.NDArray[np.bool_]) -> list[str]:
-    counts = np.bincount(labels.ravel(order="K"), minlength=LABELS["ET"] + 1)
     notes = []
-    if not counts[1:].any():
+    if not labels.any():
         notes.append("the segmentation is empty")
-    elif not counts[LABELS["ET"]]:
+    elif not (labels == LABELS["ET"]).any():
         notes.append("no enhancing tumour")
     if outside := np.count_nonzero((labels != 0) & ~brain):
         notes.append(f"{outside} labelled voxels where all images are background")

@@ -1,7 +1,7 @@
 """Whose label values a case's segmentation has, where file names alone do not tell."""
 
+from collections import Counter
 from collections.abc import Iterable
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,9 @@ _GRID_2024_GLI = (182, 218, 182)
 class LabelSchemes:
     """The edition of each case of a folder.
 
+    A pediatric case without labels fits two editions and is taken for one of the later: it has nothing that could be
+    decoded wrongly. Where labels that were predicted for it go back to the earlier one's values, `told` must say so.
+
     Args:
         told: Edition of all cases as the user says, None to recognise them.
         groups: All cases of the folder: some editions are told apart only by looking at many.
@@ -23,6 +26,8 @@ class LabelSchemes:
     def __init__(self, told: str | None, groups: Iterable[CaseFiles]) -> None:
         self.told = told
         self.groups = list(groups)
+        self._cases_in = Counter(group.folder for group in self.groups)
+        self._has_a_four: dict[Path, bool] = {}
 
     def of(self, group: CaseFiles) -> str:
         """Edition of one case.
@@ -36,7 +41,7 @@ class LabelSchemes:
         if group.family == "GLI":
             return self._glioma(group)
         if group.family == "PED":
-            return self._pediatric_edition
+            return self._pediatric(group)
         return group.family
 
     @staticmethod
@@ -48,20 +53,31 @@ class LabelSchemes:
         except UnreadableVolumeError as error:
             raise UnreadableVolumeError(f"{path.name}: {error}") from error
 
-    @property
-    def _pediatric_edition(self) -> str:
-        if not self._has_a_four:
+    def _pediatric(self, group: CaseFiles) -> str:
+        """2023 has the labels 1 NCR, 2 ED, 3 ET; 2024 has 1 ET, 2 NETC, 3 CC, 4 ED: only a 4 tells them apart.
+
+        A root may hold both years, so that a 4 speaks for the cases beside it alone.
+        """
+        if not group.found.get("seg"):
+            return "2024-PED"
+        beside = self._folder_of_cases(group)
+        if beside not in self._has_a_four:
+            labelled = [
+                other.found["seg"][0]
+                for other in self.groups
+                if other.family == "PED" and other.found.get("seg") and self._folder_of_cases(other) == beside
+            ]
+            self._has_a_four[beside] = any(_has(path, 4) for path in labelled)
+        if not self._has_a_four[beside]:
             raise LookupError(
                 "BraTS-PED of 2023 and of 2024 give the labels 1, 2 and 3 different meanings, "
-                "and no 4 tells which this is"
+                f"and no 4 in {beside.name} tells which this is"
             )
         return "2024-PED"
 
-    @cached_property
-    def _has_a_four(self) -> bool:
-        """2023 has the labels 1 NCR, 2 ED, 3 ET; 2024 has 1 ET, 2 NETC, 3 CC, 4 ED: only a 4 tells them apart."""
-        labelled = [group.found["seg"][0] for group in self.groups if group.family == "PED" and group.found.get("seg")]
-        return any(_has(path, 4) for path in labelled)
+    def _folder_of_cases(self, group: CaseFiles) -> Path:
+        """The folder of the case folders, or the one in which the files of several cases lie."""
+        return group.folder if self._cases_in[group.folder] > 1 else group.folder.parent
 
 
 def _has(path: Path, value: int) -> bool:

@@ -1,6 +1,5 @@
 """`brats evaluate`: score anybody's predictions, pool a cross-validation, or check a submission."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,6 +16,7 @@ from brats_lightning.evaluation.scoring import score_pairs
 from brats_lightning.evaluation.submission import Season, check_submission
 from brats_lightning.evaluation.summary import RESAMPLES, as_json, summarise
 from brats_lightning.evaluation.tables import print_folds, print_problems, print_summary, print_worst
+from brats_lightning.machine import usable_cores
 from brats_lightning.metrics.surface import Convention
 from brats_lightning.reports.score_files import Part
 from brats_lightning.reports.score_kinds import CONVENTIONS
@@ -73,7 +73,7 @@ def evaluate(
         seed: Of the bootstrap.
         workers: Processes; null takes the cores this process may use.
     """
-    processes = workers or len(os.sched_getaffinity(0))
+    processes = workers or usable_cores()
     console = Console(markup=False, emoji=False, highlight=False)  # brackets in a file's name are no markup
     if runs:
         if predictions or references or submission:

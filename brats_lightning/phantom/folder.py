@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from brats_lightning.errors import ConfigError
 from brats_lightning.labels import EDITIONS
+from brats_lightning.machine import usable_cores
 from brats_lightning.nifti import write_volume
 from brats_lightning.phantom.scanner import make_phantom
 
@@ -66,15 +66,18 @@ def phantom(
         The cases' folders.
 
     Raises:
-        ConfigError: Options without sense, or a folder that holds something else.
+        ConfigError: Options without sense, or a folder that holds something else or cannot be written.
     """
     options = _Options(seed, (size[0], size[1], size[2]), spacing_mm, noise, bias, labelled)
     _validate(options, cases=cases, workers=workers)
-    _claim(output, options)
     folders = [output / f"BraTS2021_{FIRST_NUMBER + index}" for index in range(cases)]
-    missing = [index for index, folder in enumerate(folders) if not _complete(folder, labelled=labelled)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    _write_cases(output, missing, options, workers=min(workers or cores, len(missing)))
+    try:
+        _claim(output, options)
+        missing = [index for index, folder in enumerate(folders) if not _complete(folder, labelled=labelled)]
+        _write_cases(output, missing, options, workers=min(workers or usable_cores(), len(missing)))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigError(f"{output} cannot be written ({reason}): make room or give another folder") from error
     return folders
 
 

@@ -262,3 +262,96 @@ def test_a_new_format_has_new_entries(cases: tuple[Case, ...], tmp_path: Path, m
     CaseCache(SMALL, DiskHome(tmp_path / "cache")).fill(cases[:1], workers=0)
     monkeypatch.setattr(cache_module, "FORMAT_VERSION", cache_module.FORMAT_VERSION + 1)
     assert is_missing(cases[0], tmp_path / "cache")
+
+
+@pytest.mark.parametrize("file_key", ["content", "stat"])
+def test_images_whose_names_are_put_right_make_another_entry(
+    write_case: Write, tmp_path: Path, file_key: FileKey
+) -> None:
+    """The contents stay what they were, in their order by name as well (W sorts before f): only their parts change."""
+    folder = write_case("BraTS-GLI-00001-000", names=("-t1n", "-t1c", "-t2W", "-t2f"), label="-seg", values=(1, 2))
+    before = CaseCache(SMALL, DiskHome(tmp_path / "cache"), file_key=file_key).get(find_cases(folder).cases[0])
+    t2w, t2f, aside = (folder / f"BraTS-GLI-00001-000-{kind}.nii.gz" for kind in ("t2w", "t2f", "aside"))
+    t2f.rename(aside)
+    t2w.with_name("BraTS-GLI-00001-000-t2W.nii.gz").rename(t2f)
+    aside.rename(t2w)
+    after = CaseCache(SMALL, DiskHome(tmp_path / "cache"), file_key=file_key).get(find_cases(folder).cases[0])
+    assert not torch.equal(after.image, before.image)
+    assert torch.equal(after.image, before.image[[0, 1, 3, 2]])
+
+
+def test_a_label_is_not_taken_for_an_image(cases: tuple[Case, ...], tmp_path: Path) -> None:
+    pipeline = replace(SMALL, modalities=("t1n",))
+    CaseCache(pipeline, DiskHome(tmp_path / "cache")).fill(cases[:1], workers=0)
+    image, label = cases[0].images["t1n"], cases[0].label
+    assert isinstance(image, Path)
+    assert label is not None
+    assert is_missing(replace(cases[0], images={"t1n": label}, label=image), tmp_path / "cache", pipeline=pipeline)
+
+
+def test_only_the_modalities_asked_for_count(cases: tuple[Case, ...], tmp_path: Path) -> None:
+    pipeline = replace(SMALL, modalities=("t2f", "t1n"))
+    CaseCache(pipeline, DiskHome(tmp_path / "cache")).fill(cases[:1], workers=0)
+    for modality, counts in (("t1c", False), ("t2w", False), ("t1n", True)):
+        path = cases[0].images[modality]  # type: ignore[index]
+        assert isinstance(path, Path)
+        swap_two_voxels(path)
+        assert is_missing(cases[0], tmp_path / "cache", pipeline=pipeline) == counts
+    without = {name: cases[0].images[name] for name in pipeline.modalities}
+    CaseCache(pipeline, DiskHome(tmp_path / "cache")).fill(cases[:1], workers=0)
+    assert not is_missing(replace(cases[0], images=without), tmp_path / "cache", pipeline=pipeline)
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each file's key was computed."""
+    counts: Counter[str] = Counter()
+    compute = cache_module._file_key
+
+    def counted(path: Path, kind: FileKey) -> bytes:
+        counts[path.name] += 1
+        return compute(path, kind)
+
+    monkeypatch.setattr(cache_module, "_file_key", counted)
+    return counts
+
+
+def test_a_file_of_several_modalities_is_hashed_once(
+    write_decathlon: Callable[[], Path], tmp_path: Path, hashed: Counter[str]
+) -> None:
+    case = find_cases(write_decathlon()).cases[0]
+    assert is_missing(case, tmp_path / "cache")
+    assert hashed == {"BRATS_001.nii.gz": 2}  # the image and the label have one name
+
+
+def test_without_a_home_nothing_is_hashed(cases: tuple[Case, ...], hashed: Counter[str]) -> None:
+    cache = CaseCache(SMALL, NoHome())
+    assert cache.missing(cases) == list(cases)
+    assert cache.fill(cases, workers=0) == []
+    cache.get(cases[0])
+    assert not hashed
+
+
+def test_what_could_not_be_read_for_its_key_is_never_found_again(
+    cases: tuple[Case, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network's folder may be gone for the moment of hashing: what is then built has no known contents."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", lambda *_arguments, **_options: (_ for _ in ()).throw(OSError()))
+        keys = {cache_module._file_key(cases[0].files[0], "stat") for _ in range(2)}
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize(("workers", "missing", "started"), [(2, 4, 2), (9, 4, 4), (64, 40, 16), (0, 4, 0)])
+def test_no_more_processes_start_than_there_is_work_for(
+    cases: tuple[Case, ...], monkeypatch: pytest.MonkeyPatch, workers: int, missing: int, started: int
+) -> None:
+    asked: list[int] = []
+
+    def loader(dataset: object, *, num_workers: int, **_options: object) -> list[object]:
+        asked.append(num_workers)
+        return []
+
+    monkeypatch.setattr(cache_module, "DataLoader", loader)
+    CaseCache(SMALL, NoHome()).fill([replace(cases[0], id=f"{number}") for number in range(missing)], workers=workers)
+    assert asked == [started]

@@ -1,3 +1,5 @@
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -220,3 +222,30 @@ def test_a_folder_without_any_case_is_refused_with_what_was_expected(tmp_path: P
 def test_an_unknown_edition_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="edition '2022' is unknown: expected one of 2015, 2017"):
         find_cases(tmp_path, edition="2022")
+
+
+def test_no_modality_at_all_is_refused(write_case: Write, root: Path) -> None:
+    write_case("BraTS2021_00001")
+    with pytest.raises(ConfigError, match="give at least one of t1n, t1c, t2w, t2f"):
+        find_cases(root, modalities=())
+
+
+def test_a_folder_out_of_reach_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(_path: Path) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "is_dir", forbidden)
+    with pytest.raises(ConfigError, match=r"cases is out of reach \(Permission denied\): make it readable"):
+        find_cases(root)
+
+
+def test_a_case_of_sister_folders_is_whole(write_case: Write, root: Path) -> None:
+    folder = write_case("BraTS2021_00001")
+    (root / "labels").mkdir()
+    label = folder / "BraTS2021_00001_seg.nii.gz"
+    case = find_cases(root).cases[0]
+    label.rename(root / "labels" / label.name)
+    found = only(find_cases(root))
+    assert found.images == case.images
+    assert found.label == root / "labels" / label.name
+    assert found.notes == (f"{label.name}: the segmentation, in another folder (labels)",)

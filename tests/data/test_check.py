@@ -1,5 +1,6 @@
 import io
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,57 @@ def test_notes_that_files_share_are_told_once() -> None:
     assert ["no", "enhancing", "tumour"] in lines
     assert ["C", "c.nii", "bad", "mend", "it"] in lines
     assert not any(line[:1] == ["B"] for line in lines)
+
+
+@pytest.mark.parametrize(("cases", "workers", "started"), [(2, 8, [2]), (3, 1, [1]), (0, 8, [])])
+def test_no_more_processes_start_than_there_are_cases(
+    *, write_case: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cases: int, workers: int, started: list[int]
+) -> None:
+    asked: list[int] = []
+
+    def pool(count: int, **_options: object) -> ThreadPoolExecutor:
+        asked.append(count)
+        return ThreadPoolExecutor(count)
+
+    monkeypatch.setattr(checking, "ProcessPoolExecutor", pool)
+    (tmp_path / "cases" / "BraTS2021_00009").mkdir(parents=True)  # a problem, so that no case at all is no error
+    for number in range(cases):
+        write_case(f"BraTS2021_{number:05}")
+    assert len(check_cases(tmp_path, workers=workers).notes) == cases
+    assert asked == started
+
+
+def test_unless_told_every_usable_core_reads(
+    write_case: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def reading(
+        cases: Iterable[Case], modalities: tuple[Modality, ...], workers: int
+    ) -> Iterator[tuple[Case, tuple[str, ...] | DatasetError]]:
+        asked.append(workers)
+        return in_this_process(cases, modalities, workers)
+
+    monkeypatch.setattr(checking, "_read_all", reading)
+    monkeypatch.setattr(checking, "usable_cores", lambda: 5)
+    write_case("BraTS2021_00001")
+    check_cases(tmp_path)
+    assert asked == [5]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--workers", "0", "workers is 0: give 1 or more"),
+        ("--workers", "-1", "workers is -1: give 1 or more"),
+        ("--modalities", "[]", "no modalities: give at least one of t1n, t1c, t2w, t2f"),
+    ],
+)
+def test_options_without_sense_are_refused(
+    *, write_case: Write, capsys: pytest.CaptureFixture[str], option: str, value: str, sentence: str
+) -> None:
+    folder = write_case("BraTS2021_00001")
+    with pytest.raises(SystemExit) as stopped:
+        main(["check", str(folder), option, value])
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == f"brats: {sentence}\n"

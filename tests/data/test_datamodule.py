@@ -193,7 +193,7 @@ def test_refusing_names_the_first_ten_and_the_count(write_case: Write, tmp_path:
     lines = str(caught.value).splitlines()
     assert lines[0] == "12 problems in 12 cases:"
     assert sum("shorter than a NIfTI header" in line for line in lines) == 10
-    assert lines[-1].strip() == "… and 2 more: `brats check` lists them all"
+    assert lines[-1].strip() == "… and 2 more"
 
 
 @pytest.mark.parametrize(("cache", "workers"), [("disk", 2), ("memory", 0), ("none", 2)])

@@ -15,6 +15,7 @@ from brats_lightning.data.cases import find_cases
 from brats_lightning.data.dataset import Batch, CaseDataset, Draw, EveryNth, ShuffledDraws, collate
 from brats_lightning.data.homes import MemoryHome
 from brats_lightning.data.preprocessing import Preprocessing
+from brats_lightning.errors import ConfigError
 from brats_lightning.labels import CASE, IMAGE, LABEL, SPACING
 
 Write = Callable[..., Path]
@@ -180,3 +181,20 @@ def test_unlabelled_cases_are_stacked_without_label() -> None:
     batch = collate([item, {**item, CASE: "b"}])
     assert set(batch) == {IMAGE, CASE, SPACING}
     assert batch[CASE] == ["a", "b"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_cases_of_other_shapes_make_no_batch(write_case: Write, tmp_path: Path, workers: int) -> None:
+    """The sentence arrives as it is, from a worker process too."""
+    write_case("BraTS2021_00001", ending=".nii")
+    write_case("BraTS2021_00002", ending=".nii", shape=(16, 22, 18))
+    cases = find_cases(tmp_path / "cases").cases
+    cache = CaseCache(Preprocessing(size=None, crop=False), MemoryHome())
+    cache.fill(cases, workers=0)
+    loader = DataLoader(CaseDataset(cache, cases), batch_size=2, num_workers=workers, collate_fn=collate)
+    with pytest.raises(ConfigError) as caught:
+        list(loader)
+    assert str(caught.value) == (
+        "cases of one batch differ in their voxels: BraTS2021_00001 has 20×22×18, BraTS2021_00002 has 16×22×18; "
+        "set data.preprocessing.size, crop patches in data.augmentation, or set batch sizes to 1"
+    )

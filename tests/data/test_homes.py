@@ -1,13 +1,16 @@
 import errno
 import logging
 import os
+import platform
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from brats_lightning.data.homes import DiskHome, Home, MemoryHome, NoHome, make_home
+from brats_lightning.data import homes
+from brats_lightning.data.homes import DAY, MINUTE, DiskHome, Home, MemoryHome, NoHome, make_home
 from brats_lightning.data.preprocessing import Sample
 from brats_lightning.errors import BratsError, ConfigError
 from brats_lightning.nifti import Grid
@@ -189,3 +192,70 @@ def test_a_run_asks_for_a_home_by_name(tmp_path: Path) -> None:
     assert isinstance(make_home("memory", tmp_path / "unused"), MemoryHome)
     assert isinstance(make_home("none", tmp_path / "unused"), NoHome)
     assert not (tmp_path / "unused").exists()
+
+
+def leave(home: DiskHome, *, machine: str, process: int, age: float) -> Path:
+    """A temporary file as a killed writer leaves it."""
+    path = home.folder / f".a-b.c.safetensors.{machine}.{process}"
+    path.write_bytes(b"half an entry")
+    then = time.time() - age
+    os.utime(path, (then, then))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("machine", "runs", "age", "swept"),
+    [
+        ("here.domain", False, 2 * MINUTE, True),
+        ("here.domain", False, 1, False),  # a container of the same name may just be writing it
+        ("here.domain", True, 2 * MINUTE, False),
+        ("elsewhere", False, 2 * MINUTE, False),
+        ("elsewhere", False, DAY + 1, True),
+        ("here.domain", True, DAY + 1, True),
+    ],
+)
+def test_what_a_killed_writer_left_is_swept(
+    home: DiskHome, monkeypatch: pytest.MonkeyPatch, *, machine: str, runs: bool, age: float, swept: bool
+) -> None:
+    monkeypatch.setattr(platform, "node", lambda: "here.domain")
+    monkeypatch.setattr(homes, "is_running", lambda process: runs and process == 1234)
+    home.save("a", make_sample())
+    left = leave(home, machine=machine, process=1234, age=age)
+    again = DiskHome(home.folder)
+    assert left.exists() != swept
+    assert same(again.load("a"), make_sample())
+
+
+def test_a_killed_writers_own_file_is_known_again(home: DiskHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name under which `save` writes is the one that sweeping reads."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: 10**30)
+        patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt):
+            home.save("a", make_sample())
+    left = entry(home)
+    os.utime(left, (time.time() - 2 * MINUTE,) * 2)
+    DiskHome(home.folder)
+    assert not left.exists()
+
+
+def test_two_processes_may_sweep_at_the_same_time(home: DiskHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [leave(home, machine=f"elsewhere{number}", process=1, age=2 * DAY) for number in range(3)]
+    unlink = Path.unlink
+
+    def too_late(path: Path, *, missing_ok: bool = False) -> None:
+        unlink(path)
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", too_late)
+        DiskHome(home.folder)
+    assert not any(path.exists() for path in left)
+
+
+def test_entries_are_written_where_the_system_has_no_uname(home: DiskHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "uname", raising=False)
+    monkeypatch.setattr(platform, "node", lambda: "windows")
+    home.save("a", make_sample())
+    assert home.has("a")

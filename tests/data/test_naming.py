@@ -140,6 +140,68 @@ def test_an_empty_folder_of_a_case_is_a_problem(tmp_path: Path, name: str) -> No
     assert all("empty folder" in problem.what for problem in problems)
 
 
+@pytest.mark.parametrize(
+    ("case", "first"),
+    [("BraTS2021_00001", "BraTS2021_00001_t1.nii.gz"), ("BraTS-GLI-00001-000", "BraTS-GLI-00001-000-t1n.nii.gz")],
+)
+@pytest.mark.parametrize("place", ["", "anat/"])
+def test_a_case_whose_files_are_named_otherwise_is_a_problem(tmp_path: Path, case: str, first: str, place: str) -> None:
+    touch(tmp_path, *(f"{case}/{place}{kind}.nii.gz" for kind in ("t1", "t1ce", "t2", "flair")), f"{case}/notes.txt")
+    touch(tmp_path, "BraTS2021_00002/BraTS2021_00002_t1.nii.gz", "BraTS2021_00002/mask.nii.gz")
+    groups, (problem,) = group_files(tmp_path)
+    assert [group.case for group in groups] == ["BraTS2021_00002"]
+    assert problem.case == case
+    assert problem.what == "4 files, none named as an image of a case"
+    assert f"rename them: {first}" in problem.cure
+
+
+def test_an_unfinished_download_is_a_problem(tmp_path: Path) -> None:
+    touch(tmp_path, "BraTS2021_00001/BraTS2021_00001_t1.nii.gz.part", "BraTS2021_00001/._BraTS2021_00001_t1.nii.gz")
+    _, (problem,) = group_files(tmp_path)
+    assert problem.what.startswith("1 files")
+
+
+def test_names_that_are_put_right_by_the_cure_are_recognised(tmp_path: Path) -> None:
+    touch(tmp_path, "BraTS20_Training_001/t1.nii", "BraTS-MEN-00001-000/t1.nii")
+    problems = group_files(tmp_path)[1]
+    for problem in problems:
+        for name in problem.cure.removeprefix("rename them: ").removesuffix(" …").split(", "):
+            touch(tmp_path, f"{problem.case}/{name}")
+    assert [len(group.found) for group in grouped(tmp_path).values()] == [2, 2]
+
+
+def test_images_and_segmentations_of_sister_folders_are_joined(tmp_path: Path) -> None:
+    for case in ("00001", "00002"):
+        touch(tmp_path, *(f"images/BraTS2021_{case}_{kind}.nii.gz" for kind in ("t1", "t1ce", "t2", "flair")))
+        touch(tmp_path, f"labels/deep/BraTS2021_{case}_seg.nii.gz")
+    groups = grouped(tmp_path)
+    assert len(groups) == 2
+    for case, group in groups.items():
+        assert kinds(group) == ["flair", "seg", "t1", "t1ce", "t2"]
+        assert group.found["seg"] == [tmp_path / f"labels/deep/{case}_seg.nii.gz"]
+        assert group.folder == tmp_path / "images"
+        assert group.notes == [f"{case}_seg.nii.gz: the segmentation, in another folder (labels/deep)"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "other/BraTS2021_00001_t1.nii.gz",
+        "other/BraTS2021_00001_seg.nii.gz",
+        "images/BraTS2021_00001_seg.nii.gz",
+        "labels/BraTS2021_00001_t1.nii.gz",
+    ],
+)
+def test_what_belongs_together_is_not_guessed(tmp_path: Path, more: str) -> None:
+    touch(tmp_path, "images/BraTS2021_00001_t2.nii.gz", "labels/BraTS2021_00001_seg.nii.gz")
+    apart, _ = group_files(tmp_path)
+    assert len(apart) == 1
+    touch(tmp_path, more)
+    groups, _ = group_files(tmp_path)
+    assert len(groups) >= 2
+    assert all(not group.notes for group in groups)
+
+
 def test_a_folder_of_cases_or_of_results_is_no_problem(tmp_path: Path) -> None:
     (tmp_path / "HGG").mkdir()
     touch(tmp_path, "figures/BraTS2021_00001/overview.png", "BraTS2021_00002/nested/BraTS2021_00002_t1.nii")

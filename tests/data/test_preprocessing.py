@@ -222,6 +222,7 @@ def test_all_of_these_fingerprints_differ_from_each_other() -> None:
         ({"bias_field": True}, {"bias_field": ("t1n", "t1c", "t2w", "t2f")}),
         ({"bias_field": ()}, {"bias_field": False}),
         ({"crop": False}, {"crop": False, "crop_margin": 9}),
+        ({"bias_field": True}, {"bias_field": True, "n4": N4(threads=8)}),
         ({"size": [12, 14, 10]}, {"size": (12, 14, 10)}),
     ],
 )

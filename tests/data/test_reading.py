@@ -325,3 +325,19 @@ def test_everything_that_is_wrong_is_told_at_once(folder: Path) -> None:
         "t1ce.nii",
     ]
     assert "not that of BraTS2021_00001_t2.nii" in next(p.what for p in problems if "flair" in p.file)
+
+
+def test_all_volumes_run_through_memory_in_the_same_order(folder: Path) -> None:
+    """The files' order, x first, though their axes are flipped: comparing in two orders takes four times as long."""
+    volumes = read_case(case_in(folder))
+    assert volumes.label is not None
+    for array in (volumes.label, volumes.brain, *volumes.image):
+        assert array.flags.f_contiguous
+
+
+def test_labels_outside_the_images_are_counted(folder: Path) -> None:
+    before = read_case(case_in(folder))
+    assert before.label is not None
+    change(folder, "seg", with_value(2, at=(0, 0, 0)))
+    after = read_case(case_in(folder))
+    assert after.notes[-1] == "1 labelled voxels where all images are background"

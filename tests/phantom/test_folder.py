@@ -9,6 +9,7 @@ import pytest
 from brats_lightning.errors import ConfigError
 from brats_lightning.labels import EDITIONS
 from brats_lightning.nifti import read_labels, read_volume
+from brats_lightning.phantom import folder as folder_module
 from brats_lightning.phantom.folder import NOTE, phantom
 from brats_lightning.phantom.scanner import make_phantom
 
@@ -118,3 +119,27 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "set").write_text("")
     with pytest.raises(ConfigError, match="is a file"):
         phantom(tmp_path / "set", cases=1, size=SIZE)
+
+
+def test_an_output_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"below cannot be written \(.*\): make room or give another folder"):
+        phantom(tmp_path / "file" / "below", cases=1, size=SIZE, workers=1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_output_that_cannot_be_written_ends_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    phantom(tmp_path / "set", cases=1, size=SIZE, workers=1)
+    (tmp_path / "set" / ".BraTS2021_90001").touch()  # a file where a case's folder is to be made
+    with pytest.raises(ConfigError, match=r"set cannot be written \(File exists\)"):
+        phantom(tmp_path / "set", cases=3, size=SIZE, workers=workers)
+
+
+def test_unless_told_every_usable_core_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(folder_module, "usable_cores", lambda: 3)
+    monkeypatch.setattr(folder_module, "_write_cases", lambda *_, workers: asked.append(workers))
+    phantom(tmp_path, cases=5, size=SIZE)
+    assert asked == [3]
