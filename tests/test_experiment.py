@@ -221,6 +221,7 @@ def test_configurations_stack_and_the_command_line_comes_last(home: Path, capsys
     assert printed["model"]["network"]["init_args"]["channels"] == [4, 8]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

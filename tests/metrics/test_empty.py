@@ -44,7 +44,7 @@ def test_exclude_scores_those_who_have_the_region_and_no_others() -> None:
     assert settled("exclude", MISSED) == settled("brats", MISSED)
 
 
-@pytest.mark.parametrize("policy", set(EMPTY_POLICIES) - {"exclude"})
+@pytest.mark.parametrize("policy", sorted(set(EMPTY_POLICIES) - {"exclude"}))
 @pytest.mark.parametrize("found", [BOTH, MISSED, INVENTED])
 def test_what_empty_masks_leave_defined_stays(policy: str, found: dict[str, float]) -> None:
     others = {"specificity": 0.75, "accuracy": 0.5, "predicted_volume_ml": 0.0, "relative_volume_difference": NAN}
