@@ -3,25 +3,20 @@
 A boundary voxel belongs to the mask and has a face neighbour that does not; outside the image nothing does.
 """
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
-import numpy.typing as npt
-from scipy.spatial import cKDTree
 
 from brats_lightning.metrics.bounding_box import Array, joint_bounding_box, on_host
-from brats_lightning.metrics.surfels import CORNERS, surfel_areas
+from brats_lightning.metrics.nearest import Floats, Indices, Mask, margin_of, nearest_mm, pairwise_mm
+from brats_lightning.metrics.surfels import percentiles_by_area, surfel_areas, surfel_codes
 
 if TYPE_CHECKING:
     import torch
 
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
-Indices = npt.NDArray[np.intp]
 Convention = Literal["directed", "pooled", "averaged", "surfel"]
 
 CONVENTIONS: Mapping[Convention, str] = MappingProxyType(
@@ -33,12 +28,6 @@ CONVENTIONS: Mapping[Convention, str] = MappingProxyType(
     }
 )
 """What is done with the distances of the two directions; the first is what this project reports."""
-
-SHELL = 3.0
-"""Neighbours nearer than this many of the smallest spacing are looked up, further ones sought in a tree."""
-
-PAIRS = 2**24
-"""Distances held on a device at once: 128 MiB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +53,7 @@ class SurfaceDistances:
         directions = (self.prediction, self.reference)
         if self.areas is not None:
             sides = zip(directions, self.areas, strict=True)
-            return max(_percentile_by_area(distances, areas, percentile) for distances, areas in sides)
+            return max(float(percentiles_by_area(distances, areas, [percentile])[0]) for distances, areas in sides)
         if self.convention == "pooled":
             return float(np.percentile(np.concatenate(directions), percentile))
         forth, back = (float(np.percentile(distances, percentile)) for distances in directions)
@@ -126,7 +115,7 @@ def surface_distances(
     convention: Convention = "directed",
     percentile: float = 100.0,
 ) -> SurfaceDistances:
-    """Exact distances between two boundaries: NumPy arrays by a k-d tree, CUDA tensors by blocks of all pairs.
+    """Exact distances between two boundaries: NumPy arrays on the processor, CUDA tensors on their device.
 
     Args:
         prediction: Boolean mask with at least one voxel.
@@ -149,70 +138,24 @@ def surface_distances(
             _surfels(np.asarray(mask.cpu() if hasattr(mask, "cpu") else mask), spacing)
             for mask in (predicted, expected)
         )
-        forth, back = _nearest_mm(first, second, spacing), _nearest_mm(second, first, spacing)
+        forth, back = _directed_mm(first, second, spacing), _directed_mm(second, first, spacing)
         return SurfaceDistances(forth, back, convention, (prediction_areas, reference_areas))
     if isinstance(predicted, np.ndarray) and isinstance(expected, np.ndarray):
-        first, second = (_boundary(_padded(mask, spacing)) for mask in (predicted, expected))
+        first, second = (_boundary(_padded(mask, margin_of(spacing))) for mask in (predicted, expected))
         # A pooled percentile may need any of one side's distances.
         share = 1.0 if convention == "pooled" else percentile / 100
-        forth, back = _nearest_mm(first, second, spacing, share), _nearest_mm(second, first, spacing, share)
+        forth, back = _directed_mm(first, second, spacing, share), _directed_mm(second, first, spacing, share)
     else:
         one, other = (_boundary_on_device(cast("torch.Tensor", mask)) for mask in (predicted, expected))
-        forth, back = _pairwise_mm(one, other, spacing), _pairwise_mm(other, one, spacing)
+        forth, back = pairwise_mm(one, other, spacing), pairwise_mm(other, one, spacing)
     return SurfaceDistances(forth, back, convention)
 
 
-def _nearest_mm(origin: Mask, target: Mask, spacing: Floats, share: float = 1.0) -> Floats:
-    """Distances from one boundary to the other, in the order of the origin; both with a margin, of one shape.
-
-    Most boundaries run close to each other: distances up to the shell are read off the neighbouring voxels,
-    in ascending order; a tree is asked only for what is left, if the share that is needed has not been found.
-    """
-    start = np.flatnonzero(origin)
-    goal = target.ravel()
-    needed = min(int((start.size - 1) * share) + 2, start.size)
-    distances = np.where(goal[start], 0.0, math.inf)
-    places = np.flatnonzero(distances)
-    left = start[places]
-    for distance, steps in _shell(spacing, target.shape):
-        if start.size - left.size >= needed:
-            return distances
-        reached = goal[left + steps[0]]
-        for step in steps[1:]:
-            reached |= goal[left + step]
-        distances[places[reached]] = distance
-        places, left = places[~reached], left[~reached]
-    if start.size - left.size < needed:
-        # Of the build options these are the fastest, by half for scattered false positives.
-        points = _points(np.flatnonzero(goal), target.shape, spacing)
-        tree = cKDTree(points, leafsize=32, balanced_tree=False, compact_nodes=False)
-        distances[places] = tree.query(_points(left, target.shape, spacing))[0]
-    return distances
-
-
-def _shell(spacing: Floats, shape: tuple[int, ...]) -> Iterator[tuple[float, list[int]]]:
-    """Distances of near neighbours in ascending order, each with the steps to them in the flattened array."""
-    radius = SHELL * spacing.min()
-    reach = [range(-int(radius / step), int(radius / step) + 1) for step in spacing]
-    offsets = np.stack(np.meshgrid(*reach, indexing="ij"), -1).reshape(-1, spacing.size)
-    distances = np.sqrt(((offsets * spacing) ** 2).sum(1))
-    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    steps = offsets @ np.array(strides)
-    for distance in np.unique(distances[(distances > 0) & (distances <= radius)]):
-        yield float(distance), steps[distances == distance].tolist()
-
-
-def _points(indices: Indices, shape: tuple[int, ...], spacing: Floats) -> Floats:
-    """(points, axes) positions in mm of flat indices."""
-    return np.stack(np.unravel_index(indices, shape), axis=-1) * spacing
-
-
-def _padded(mask: Mask, spacing: Floats) -> Mask:
-    """The mask in C order with a margin of background, so that the shell's steps in the flattened array stay inside."""
-    margin = np.maximum(1, (SHELL * spacing.min() / spacing).astype(int))
-    padded = np.zeros(mask.shape + 2 * margin, bool)
-    padded[tuple(slice(width, width + size) for width, size in zip(margin, mask.shape, strict=True))] = mask
-    return padded
+def _directed_mm(origin: Mask, target: Mask, spacing: Floats, share: float = 1.0) -> Floats:
+    """Distances from one boundary to the other, of which a percentile up to this share is asked for."""
+    points = np.flatnonzero(origin)
+    # Between two of them it interpolates.
+    return nearest_mm(points, target, spacing, enough=min(int((points.size - 1) * share) + 2, points.size))
 
 
 def _boundary(mask: Mask) -> Mask:
@@ -231,25 +174,15 @@ def _boundary(mask: Mask) -> Mask:
 
 def _surfels(mask: Mask, spacing: Floats) -> tuple[Mask, Floats]:
     """Points of the half-voxel grid where the mask has a surface, with a margin, and the areas there in mm²."""
-    padded = _padded(mask, spacing).view(np.uint8)
-    codes = np.zeros_like(padded)
-    # The last point of each axis stays without a surface: a shell's step over the first lands there.
-    window = codes[:-1, :-1, :-1]
-    for corner in CORNERS:
-        ends = [size - 1 + step for step, size in zip(corner, padded.shape, strict=True)]
-        window *= 2
-        window += padded[tuple(slice(step, end) for step, end in zip(corner, ends, strict=True))]
-    areas = surfel_areas(spacing.tolist())[codes]
+    areas = surfel_areas(spacing.tolist())[surfel_codes(mask.view(np.uint8), margin_of(spacing))]
     return areas > 0, areas[areas > 0]
 
 
-def _percentile_by_area(distances: Floats, areas: Floats, percentile: float) -> float:
-    """Distance at which the area, summed from the nearest on, reaches the percentile."""
-    # Equal distances in the order of area: sums round differently in another, and 95 % may be met exactly.
-    order = np.lexsort((areas, distances))
-    share = np.cumsum(areas[order]) / areas.sum()
-    place = int(np.searchsorted(share, percentile / 100))
-    return float(distances[order[min(place, order.size - 1)]])
+def _padded(mask: Mask, margin: Indices) -> Mask:
+    """The mask in C order with a margin of background."""
+    padded = np.zeros(mask.shape + 2 * margin, bool)
+    padded[tuple(slice(width, width + size) for width, size in zip(margin, mask.shape, strict=True))] = mask
+    return padded
 
 
 def _boundary_on_device(mask: "torch.Tensor") -> "torch.Tensor":
@@ -262,22 +195,6 @@ def _boundary_on_device(mask: "torch.Tensor") -> "torch.Tensor":
         for start in (0, 2):
             inner &= padded[(*inside[:axis], slice(start, start + size), *inside[axis + 1 :])]
     return mask & ~inner
-
-
-def _pairwise_mm(origin: "torch.Tensor", target: "torch.Tensor", spacing: Floats) -> Floats:
-    """Distances from one boundary to the other; both of one shape, on one device."""
-    left, goal = (edge.nonzero().double() for edge in (origin & ~target, target))
-    scale = goal.new_tensor(spacing.tolist())
-    left, goal = left * scale, goal * scale
-    # |a - b|² = |a|² + (|b|² - 2 a·b): one product and one minimum a block. In float64, which autocast leaves alone.
-    squares = (goal**2).sum(1)
-    nearest = (left**2).sum(1)
-    rows = max(1, PAIRS // len(goal))
-    for start in range(0, len(left), rows):
-        part = slice(start, start + rows)
-        nearest[part] += squares.addmm(left[part], goal.T, alpha=-2).amin(1)
-    shared = np.zeros(int((origin & target).sum()))
-    return np.concatenate([shared, nearest.clamp(min=0).sqrt().cpu().numpy()])
 
 
 def _validate(prediction: Array, reference: Array, spacing: Floats, percentile: float, convention: Convention) -> None:

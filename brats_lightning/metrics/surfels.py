@@ -11,20 +11,12 @@ from itertools import combinations, product
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from brats_lightning.metrics.bounding_box import joint_bounding_box
+from brats_lightning.metrics.nearest import Floats, Indices, Mask, margin_of, nearest_mm
 
 Codes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float64]
 Corner = tuple[int, int, int]
-
-SHELL = 3.0
-"""Surfels nearer than this many of the smallest spacing are looked up, further ones sought in a tree."""
-
-FEW = 0.02
-"""Beyond this share of the grid a distance transform is faster than a tree: an untrained network's noise."""
 
 CORNERS: tuple[Corner, ...] = tuple((x, y, z) for x, y, z in product((0, 1), repeat=3))
 """Eight voxels that meet, the first one the highest bit of their code."""
@@ -48,8 +40,7 @@ def surfel_hd95_mm(
     """
     spacing = np.asarray(spacing_mm, np.float64)
     box = joint_bounding_box(prediction, reference)
-    margin = (SHELL * spacing.min() / spacing).astype(int)
-    predicted, expected = (_codes(side[box], margin) for side in (prediction, reference))
+    predicted, expected = (surfel_codes(side[box], margin_of(spacing)) for side in (prediction, reference))
     areas = surfel_areas(spacing_mm)
     surfaces = (areas[predicted] > 0, areas[expected] > 0)
     if not (surfaces[0].any() and surfaces[1].any()):
@@ -71,6 +62,27 @@ def surfel_areas(spacing_mm: Sequence[float]) -> Floats:
         [1.0, 0.217, 0.0]
     """
     return _areas(*map(float, spacing_mm))
+
+
+def surfel_codes(mask: Codes, margin: Indices) -> Codes:
+    """Code of the eight voxels around each point of the half-voxel grid, with a margin of background."""
+    before = margin + 1
+    codes = np.zeros(mask.shape + before + margin, np.uint8)
+    codes[tuple(slice(width, width + size) for width, size in zip(before, mask.shape, strict=True))] = mask
+    for axis, weight in ((2, 2), (1, 4), (0, 16)):
+        lower, upper = [slice(None)] * 3, [slice(None)] * 3
+        lower[axis], upper[axis] = slice(None, -1), slice(1, None)
+        codes[tuple(lower)] = codes[tuple(lower)] * np.uint8(weight) + codes[tuple(upper)]
+    return codes
+
+
+def percentiles_by_area(distances: Floats, areas: Floats, percentiles: Sequence[float]) -> Floats:
+    """Distances at which the area, summed from the nearest on, reaches the percentiles."""
+    # Equal distances in the order of area: sums round differently in another, and 95 % may be met exactly.
+    order = np.lexsort((areas, distances))
+    ordered = areas[order]
+    places = np.searchsorted(np.cumsum(ordered) / ordered.sum(), np.asarray(percentiles) / 100)
+    return distances[order[np.minimum(places, order.size - 1)]]
 
 
 @cache
@@ -124,75 +136,15 @@ def _edge(one: Corner, other: Corner) -> int | None:
     return apart[0] if len(apart) == 1 else None
 
 
-def _codes(side: npt.NDArray[np.uint8], margin: npt.NDArray[np.intp]) -> Codes:
-    """Code of the eight voxels around each point of the half-voxel grid, with a margin of background."""
-    before = margin + 1
-    codes = np.zeros(side.shape + before + np.maximum(margin, 1), np.uint8)
-    codes[tuple(slice(width, width + size) for width, size in zip(before, side.shape, strict=True))] = side
-    for axis, weight in ((2, 2), (1, 4), (0, 16)):
-        lower, upper = [slice(None)] * 3, [slice(None)] * 3
-        lower[axis], upper[axis] = slice(None, -1), slice(1, None)
-        codes[tuple(lower)] = codes[tuple(lower)] * np.uint8(weight) + codes[tuple(upper)]
-    return codes
-
-
-def _directed_mm(areas: Floats, target: npt.NDArray[np.bool_], spacing: Floats) -> float:
-    """95th percentile of the distances from one surface to the other, both on one grid with a margin.
-
-    Most surfaces run close to each other: distances up to the shell are read off the neighbouring points, in ascending
-    order; what is left is sought only if the percentile lies there.
-    """
-    flat, goal = areas.ravel(), target.ravel()
-    left = np.flatnonzero(flat)
-    total, found = flat[left].sum(), 0.0
-    distances, summands = [np.zeros(0)], [np.zeros(0)]
-    for distance, steps in _shell(spacing, target.shape):
-        crowded = left.size > FEW * target.size and distance > 2 * spacing.min()
-        if found > (0.95 + 1e-6) * total or crowded:
-            break
-        hit = goal[left + steps[0]]
-        for step in steps[1:]:
-            hit |= goal[left + step]
-        # Equal distances in the order of area: sums round differently in another, and 95 % may be met exactly.
-        summands.append(np.sort(flat[left[hit]]))
-        distances.append(np.full(summands[-1].size, distance))
-        left = left[~hit]
-        found += summands[-1].sum()
-    near = np.concatenate(distances)
-    first, last = np.searchsorted(np.cumsum(np.concatenate(summands)), 0.95 * total * np.array([1 - 1e-9, 1 + 1e-9]))
-    if last < near.size and near[first] == near[last]:
-        return float(near[last])
-    if left.size:
-        far = _far_mm(left, target, spacing)
-        order = np.lexsort((flat[left], far))
-        distances.append(far[order])
-        summands.append(flat[left[order]])
-    everything, ordered = np.concatenate(summands), np.concatenate(distances)
-    place = int(np.searchsorted(np.cumsum(everything) / everything.sum(), 0.95))
-    return float(ordered[min(place, ordered.size - 1)])
-
-
-def _far_mm(indices: npt.NDArray[np.intp], target: npt.NDArray[np.bool_], spacing: Floats) -> Floats:
-    """Distances from points, given by their flat indices, to the nearest point of the target."""
-    if indices.size > FEW * target.size:
-        return np.asarray(ndimage.distance_transform_edt(~target, sampling=spacing)).ravel()[indices]
-    points = _points(np.flatnonzero(target), target.shape, spacing)
-    tree = cKDTree(points, leafsize=32, balanced_tree=False, compact_nodes=False)
-    return np.asarray(tree.query(_points(indices, target.shape, spacing))[0])
-
-
-def _shell(spacing: Floats, shape: tuple[int, ...]) -> Iterator[tuple[float, list[int]]]:
-    """Distances of near neighbours in ascending order, each with the steps to them in the flattened array."""
-    radius = SHELL * spacing.min()
-    reach = [range(-int(radius / step), int(radius / step) + 1) for step in spacing]
-    offsets = np.stack(np.meshgrid(*reach, indexing="ij"), -1).reshape(-1, spacing.size)
-    distances = np.sqrt(((offsets * spacing) ** 2).sum(1))
-    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    steps = offsets @ np.array(strides)
-    for distance in np.unique(distances[distances <= radius]):
-        yield float(distance), steps[distances == distance].tolist()
-
-
-def _points(indices: npt.NDArray[np.intp], shape: tuple[int, ...], spacing: Floats) -> Floats:
-    """(points, 3) positions in mm of flat indices."""
-    return np.stack(np.unravel_index(indices, shape), axis=-1) * spacing
+def _directed_mm(areas: Floats, target: Mask, spacing: Floats) -> float:
+    """95th percentile of the distances from one surface to the other, both on one grid with a margin."""
+    points = np.flatnonzero(areas)
+    weights = areas.ravel()[points]
+    enough = (0.95 + 1e-6) * float(weights.sum())
+    distances = nearest_mm(points, target, spacing, weights=weights, enough=enough)
+    around = (95 * (1 - 1e-9), 95, 95 * (1 + 1e-9))
+    below, found, above = percentiles_by_area(distances, weights, around)
+    if below != above and math.isinf(distances.max()):
+        # Rounding decides, and the sum rounds by the order of all.
+        _, found, _ = percentiles_by_area(nearest_mm(points, target, spacing), weights, around)
+    return float(found)

@@ -329,7 +329,7 @@ def test_what_a_percentile_does_not_need_does_not_change_it(convention: Conventi
 def test_the_way_of_a_gpu_gives_the_same(
     convention: Convention, spacing_mm: tuple[float, ...], pairs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("brats_lightning.metrics.surface.PAIRS", pairs)  # one block or many
+    monkeypatch.setattr("brats_lightning.metrics.nearest.PAIRS", pairs)  # one block or many
     for sides in ((blobs(0), blobs(1)), (blobs(2), blobs(2)), (line(1), line(3, 9))):
         expected = scores_of(surface_distances(*sides, spacing_mm=spacing_mm, convention=convention))
         tensors = [torch.from_numpy(mask) for mask in sides]
