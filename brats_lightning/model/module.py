@@ -14,7 +14,9 @@ from torch import nn
 
 from brats_lightning.errors import CheckpointError, ConfigError
 from brats_lightning.labels import CASE, IMAGE, LABEL, LABELS, SPACING
+from brats_lightning.metrics.case_scores import REGION_SCORES
 from brats_lightning.metrics.region_scores import RegionScores
+from brats_lightning.metrics.surface import Convention
 
 Stage = Literal["train", "val", "test"]
 Batch = dict[str, Any]
@@ -35,6 +37,8 @@ class SegmentationModule(LightningModule):
         scheduler_interval: When the schedule moves on.
         regions: Scored regions: names of `labels.REGIONS`, or own names with their labels.
         empty: Convention for regions that are empty in the reference or the prediction.
+        scores: Of each region: names of `metrics.case_scores.ALL_SCORES`, `nsd_2mm` at any tolerance.
+        distances: Convention of surface distances: `directed`, `pooled`, `averaged` or `surfel`.
         inferer: Covers volumes larger than the training patch, such as a sliding window; null gives the network
             whole volumes.
     """
@@ -49,6 +53,8 @@ class SegmentationModule(LightningModule):
         scheduler_interval: Literal["epoch", "step"] = "epoch",
         regions: Sequence[str] | Mapping[str, Sequence[int]] = ("ET", "ED", "NCR", "WT", "TC"),
         empty: str = "brats",
+        scores: Sequence[str] = REGION_SCORES,
+        distances: Convention = "directed",
         inferer: Inferer | None = None,
     ) -> None:
         super().__init__()
@@ -60,9 +66,9 @@ class SegmentationModule(LightningModule):
         self.scheduler_interval = scheduler_interval
         self.inferer: Callable[[torch.Tensor, nn.Module], torch.Tensor] | None = inferer
         try:
-            self.scores = RegionScores(regions, empty=empty)
+            self.scores = RegionScores(regions, empty=empty, scores=scores, convention=distances)
         except ValueError as error:
-            raise ConfigError(f"model.regions or model.empty: {error}") from error
+            raise ConfigError(f"model.regions, empty, scores or distances: {error}") from error
 
     def _keep_plain_hyperparameters(self) -> None:
         """The command line's settings go into checkpoints; objects that Python code hands over would be code there."""

@@ -182,7 +182,7 @@ def test_own_regions_and_the_convention_of_empty_masks_are_kept() -> None:
 
 
 def test_regions_and_conventions_that_do_not_exist_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"model.regions or model.empty: unknown region XX"):
+    with pytest.raises(ConfigError, match=r"model.regions, empty, scores or distances: unknown region XX"):
         module_of(regions=["XX"])
     with pytest.raises(ConfigError, match=r"unknown policy .*'zero': expected one of brats"):
         module_of(empty="zero")
@@ -264,7 +264,7 @@ def test_a_checkpoint_is_tensors_and_plain_data_and_gives_the_network_back(tmp_p
     module = module_of(scheduler=partial(torch.optim.lr_scheduler.StepLR, step_size=1))
     fit(module).save_checkpoint(tmp_path / "last.ckpt")
     stored = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert set(stored["hyper_parameters"]) == {"scheduler_interval", "regions", "empty"}
+    assert set(stored["hyper_parameters"]) == {"distances", "empty", "regions", "scheduler_interval", "scores"}
     fresh = SegmentationModule(pointwise(), loss())
     fresh.load_state_dict(stored["state_dict"])
     image = Boxes()[0][IMAGE][None]
@@ -326,3 +326,14 @@ def test_a_plateau_goes_on_where_a_run_was_stopped(tmp_path: Path, which: str) -
     weights, same_rate = train(tmp_path / "cut", epochs=4, checkpoint=tmp_path / "cut" / f"{which}.ckpt")
     assert same_rate == rate
     assert torch.equal(weights, uncut)
+
+
+def test_any_scores_are_logged_under_any_convention() -> None:
+    module = SegmentationModule(
+        torch.nn.Identity(), torch.nn.Identity(), scores=["dice", "nsd_2mm"], distances="pooled"
+    )
+    assert module.scores.convention == "pooled"
+    assert {"val/dice_ET", "val/nsd_2mm_WT", "val/nsd_2mm_mean_WT_TC_ET"} <= set(module.logged_names)
+    assert "val/hd95_mm_ET" not in module.logged_names
+    with pytest.raises(ConfigError, match=r"scores or distances: .*beauty"):
+        SegmentationModule(torch.nn.Identity(), torch.nn.Identity(), scores=["beauty"])
