@@ -196,3 +196,10 @@ def test_the_run_of_a_checkpoint_is_the_folder_that_has_its_configuration(
     alone.chdir(path.parent)
     assert run_of_checkpoint(Path("last.ckpt")) == tmp_path / "run"
     assert run_of_checkpoint(path.replace(tmp_path / "run" / "last.ckpt")) is None
+
+
+def test_without_a_best_checkpoint_the_last_is_named(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"no checkpoint .*best.ckpt \(its last one is there: --ckpt_path last\)"):
+        find_checkpoint("best", tmp_path)

@@ -89,7 +89,10 @@ class BestCheckpoint(_RunCheckpoint):
 
 
 class LastCheckpoint(_RunCheckpoint):
-    """`checkpoints/last.ckpt`: the last finished epoch, from which a stopped run goes on."""
+    """`checkpoints/last.ckpt`: written at the end of every epoch; a stopped run goes on from it.
+
+    An epoch that `max_steps` has cut short goes on with the cases it began with, not with those it had not come to.
+    """
 
     def __init__(self) -> None:
         super().__init__(filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
