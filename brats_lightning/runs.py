@@ -107,7 +107,8 @@ def find_checkpoint(wanted: str, run: Path | None) -> Path:
             raise CheckpointError(f"--ckpt_path {wanted} needs a --run whose {wanted} checkpoint is meant")
         path = run / CHECKPOINTS / f"{wanted}.ckpt"
     if not path.is_file():
-        other = " (its last one is there: --ckpt_path last)" if path.with_name("last.ckpt").is_file() else ""
+        has_last = wanted == "best" and path.with_name("last.ckpt").is_file()
+        other = " (its last one is there: --ckpt_path last)" if has_last else ""
         raise CheckpointError(f"no checkpoint {path}{other}: expected a file, or `best` or `last` of a --run")
     if not is_zipfile(path):
         raise CheckpointError(f"{path} is no checkpoint, or one that was cut short")
