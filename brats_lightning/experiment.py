@@ -229,8 +229,11 @@ class BratsCLI(LightningCLI):
         others = "" if checkpoint.stem == "best" else f"_{checkpoint.stem}"
         others += "" if self.datamodule.split_file else f"_{self.datamodule.root.name}"
         path = self.run / f"scores_{part}{others}.csv"
-        write_scores(path, self.model.scores, grid="preprocessed", checkpoint=str(checkpoint))
         print_scores(self.model.scores, title=f"{part} cases, {checkpoint}")
+        try:
+            write_scores(path, self.model.scores, grid="preprocessed", checkpoint=str(checkpoint))
+        except OSError as error:
+            raise BratsError(f"the scores above could not be written to {path} ({error.strerror})") from error
         log.info("scores of each case: %s", path)
 
 

@@ -2,14 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Iterable
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from brats_lightning.data.case import Case
@@ -18,6 +16,7 @@ from brats_lightning.data.reading import read_case
 from brats_lightning.errors import BratsError, ConfigError, DatasetError, Problem
 from brats_lightning.labels import MODALITIES, Modality
 from brats_lightning.machine import usable_cores
+from brats_lightning.parallel import in_parallel
 
 
 @dataclass(frozen=True)
@@ -81,25 +80,13 @@ def check_cases(
     found = find_cases(root, modalities=modalities, edition=edition)
     problems = list(found.problems)
     notes: dict[str, tuple[str, ...]] = {}
-    for case, result in _read_all(found.cases, modalities, workers or usable_cores()):
+    read = partial(_read, modalities=modalities)
+    for case, result in in_parallel(read, found.cases, workers=workers or usable_cores(), doing="Reading cases"):
         if isinstance(result, DatasetError):
             problems += result.problems
         else:
             notes[case.id] = result
     return Checked(found.cases, tuple(sorted(problems, key=lambda problem: (problem.case, problem.file))), notes)
-
-
-def _read_all(
-    cases: Sequence[Case], modalities: tuple[Modality, ...], workers: int
-) -> Iterator[tuple[Case, tuple[str, ...] | DatasetError]]:
-    if not cases:
-        return
-    with ProcessPoolExecutor(min(workers, len(cases)), mp_context=get_context("forkserver")) as pool:
-        waiting: dict[Future[tuple[str, ...] | DatasetError], Case] = {
-            pool.submit(_read, case, modalities): case for case in cases
-        }
-        for future in track(as_completed(waiting), total=len(waiting), description="Reading cases", transient=True):
-            yield waiting[future], future.result()
 
 
 def _read(case: Case, modalities: tuple[Modality, ...]) -> tuple[str, ...] | DatasetError:

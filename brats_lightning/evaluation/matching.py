@@ -10,8 +10,8 @@ import numpy as np
 from brats_lightning.errors import DatasetError, Problem
 from brats_lightning.evaluation.label_files import LabelFile, LabelMap, find_label_files, inspect
 from brats_lightning.evaluation.label_meaning import recognise_editions
-from brats_lightning.evaluation.parallel import in_parallel
 from brats_lightning.nifti import SAME_GRID_MM, Grid
+from brats_lightning.parallel import in_parallel
 
 Missing = Literal["empty", "skip"]
 

@@ -15,13 +15,13 @@ from brats_lightning.evaluation.conventions import Sides, Way, side_by_side
 from brats_lightning.evaluation.label_files import read_label_map
 from brats_lightning.evaluation.matching import Pair
 from brats_lightning.evaluation.measures import Measures
-from brats_lightning.evaluation.parallel import in_parallel
 from brats_lightning.labels import EDITIONS
 from brats_lightning.metrics.case_scores import ACCURACY, score_case
 from brats_lightning.metrics.empty import empty_policy
 from brats_lightning.metrics.lesion_rules import RULES
 from brats_lightning.metrics.lesionwise import lesionwise_scores
 from brats_lightning.nifti import UnreadableVolumeError, Volume
+from brats_lightning.parallel import in_parallel
 from brats_lightning.reports.scores import RegionRow
 
 Labels = npt.NDArray[np.uint8]

@@ -16,9 +16,9 @@ import numpy as np
 from brats_lightning.data.naming import walk
 from brats_lightning.errors import ConfigError, Problem
 from brats_lightning.evaluation.label_files import find_label_files, read_label_map
-from brats_lightning.evaluation.parallel import in_parallel
 from brats_lightning.labels import EDITIONS, label_values
 from brats_lightning.nifti import UnreadableVolumeError
+from brats_lightning.parallel import in_parallel
 
 Season = Literal["2023", "2024"]
 _NAME = re.compile(r"(\d{5}-\d{3})\.nii\.gz$")

@@ -1,6 +1,5 @@
 import io
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,16 +10,17 @@ from brats_lightning.data import check as checking
 from brats_lightning.data.case import Case
 from brats_lightning.data.check import Checked, check, check_cases, print_checked
 from brats_lightning.errors import BratsError, ConfigError, DatasetError, Problem
-from brats_lightning.labels import Modality
 
 Write = Callable[..., Path]
 
 
 def in_this_process(
-    cases: Iterable[Case], modalities: tuple[Modality, ...], _workers: int
-) -> Iterator[tuple[Case, tuple[str, ...] | DatasetError]]:
+    function: Callable[[Case], object], cases: Iterable[Case], *, workers: int, doing: str
+) -> Iterator[tuple[Case, object]]:
+    assert workers > 0
+    assert doing == "Reading cases"
     for case in cases:
-        yield case, checking._read(case, modalities)
+        yield case, function(case)
 
 
 def test_a_good_folder_passes(write_case: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,7 +38,7 @@ def test_a_good_folder_passes(write_case: Write, tmp_path: Path, capsys: pytest.
 def test_a_bad_folder_ends_with_code_1(
     write_case: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checking, "_read_all", in_this_process)
+    monkeypatch.setattr(checking, "in_parallel", in_this_process)
     folder = write_case("BraTS2021_00001")
     (folder / "BraTS2021_00001_t1.nii.gz").write_bytes(b"")
     (tmp_path / "cases" / "BraTS2021_00002").mkdir()
@@ -64,7 +64,7 @@ def test_a_wrong_call_ends_with_one_sentence(
 def test_all_problems_of_all_cases_are_listed(
     write_case: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checking, "_read_all", in_this_process)
+    monkeypatch.setattr(checking, "in_parallel", in_this_process)
     for number in range(12):
         folder = write_case(f"BraTS2021_{number:05}")
         for kind in ("t1", "seg"):
@@ -91,7 +91,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_brackets_in_names_are_printed_as_they_are(
     write_case: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(checking, "_read_all", in_this_process)
+    monkeypatch.setattr(checking, "in_parallel", in_this_process)
     folder = write_case("Brats18_[red]_1")
     (folder / "Brats18_[red]_1_t1.nii.gz").write_bytes(b"")
     with pytest.raises(BratsError, match="1 problems in 1 cases"):
@@ -114,36 +114,18 @@ def test_notes_that_files_share_are_told_once() -> None:
     assert not any(line[:1] == ["B"] for line in lines)
 
 
-@pytest.mark.parametrize(("cases", "workers", "started"), [(2, 8, [2]), (3, 1, [1]), (0, 8, [])])
-def test_no_more_processes_start_than_there_are_cases(
-    *, write_case: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cases: int, workers: int, started: list[int]
-) -> None:
-    asked: list[int] = []
-
-    def pool(count: int, **_options: object) -> ThreadPoolExecutor:
-        asked.append(count)
-        return ThreadPoolExecutor(count)
-
-    monkeypatch.setattr(checking, "ProcessPoolExecutor", pool)
-    (tmp_path / "cases" / "BraTS2021_00009").mkdir(parents=True)  # a problem, so that no case at all is no error
-    for number in range(cases):
-        write_case(f"BraTS2021_{number:05}")
-    assert len(check_cases(tmp_path, workers=workers).notes) == cases
-    assert asked == started
-
-
 def test_unless_told_every_usable_core_reads(
     write_case: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
 
     def reading(
-        cases: Iterable[Case], modalities: tuple[Modality, ...], workers: int
-    ) -> Iterator[tuple[Case, tuple[str, ...] | DatasetError]]:
+        function: Callable[[Case], object], cases: Iterable[Case], *, workers: int, doing: str
+    ) -> Iterator[tuple[Case, object]]:
         asked.append(workers)
-        return in_this_process(cases, modalities, workers)
+        return in_this_process(function, cases, workers=workers, doing=doing)
 
-    monkeypatch.setattr(checking, "_read_all", reading)
+    monkeypatch.setattr(checking, "in_parallel", reading)
     monkeypatch.setattr(checking, "usable_cores", lambda: 5)
     write_case("BraTS2021_00001")
     check_cases(tmp_path)
