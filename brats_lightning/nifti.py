@@ -147,7 +147,9 @@ def read_labels(path: Path) -> Volume:
     limits = np.iinfo(np.int32)
     if labels.min(initial=0) < limits.min or labels.max(initial=0) > limits.max:
         raise UnreadableVolumeError("labels beyond 32 bits")
-    return Volume(labels.astype(np.int32, copy=False), volume.grid, volume.quirks)
+    unusual = stored.dtype.kind == "f" or stored.dtype in (np.uint16, np.uint32, np.uint64)
+    quirks = (*volume.quirks, f"labels stored as {stored.dtype.name}") if unusual else volume.quirks
+    return Volume(labels.astype(np.int32, copy=False), volume.grid, quirks)
 
 
 def read_grid(path: Path) -> Grid:

@@ -90,6 +90,8 @@ def test_labels_of_any_type_become_integers(tmp_path: Path, kind: type[np.generi
     labels = read_labels(save(tmp_path / "seg.nii.gz", stored, np.eye(4)))
     assert labels.array.dtype == np.int32
     assert np.array_equal(labels.array, ARRAY % 5)
+    mentioned = f"labels stored as {np.dtype(kind).name}" in labels.quirks
+    assert mentioned == (kind in (np.uint16, np.float32, np.float64))
 
 
 @pytest.mark.parametrize(

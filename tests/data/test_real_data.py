@@ -20,15 +20,23 @@ QFORM = "qform only"
 SLOPE_0 = "slope 0 (means: not scaled)"
 # Edition; NCR, ED and ET in ml as the data's own table has them; quirk of how many files; other notes.
 CASES = {
-    "BraTS-GLI-00000-000": ("2023", (12, 13, 33), (QFORM, 1), {"BraTS-GLI-00000-000-t2W.nii.gz: unusual letter case"}),
+    "BraTS-GLI-00000-000": (
+        "2023",
+        (12, 13, 33),
+        (QFORM, 1),
+        {
+            "BraTS-GLI-00000-000-t2W.nii.gz: unusual letter case",
+            "BraTS-GLI-00000-000-seg.nii.gz: labels stored as float32",
+        },
+    ),
     "Brats18_2013_21_1": ("2018", (58, 45, 18), (SLOPE_0, 1), {BACKGROUND}),
     "BraTS2021_01477": ("2021", (78, 117, 0), (SLOPE_0, 5), {NO_ET}),
-    "BraTS2021_01657": ("2021", (0.9, 122, 12.7), (QFORM, 5), set()),
+    "BraTS2021_01657": ("2021", (0.9, 122, 12.7), (QFORM, 5), {"BraTS2021_01657_seg.nii.gz: labels stored as uint16"}),
     "BraTS2021_00006": ("2021", (25.5, 86, 26.4), ("", 0), set()),
     "BraTS2021_01476": ("2021", (23, 28, 0.2), (SLOPE_0, 1), set()),
     "BraTS2021_01481": ("2021", (1.5, 52, 2.6), (SLOPE_0, 1), set()),
     "BraTS2021_01483": ("2021", (59, 48, 0), (SLOPE_0, 1), {NO_ET}),
-    "BraTS2021_01659": ("2021", (7.3, 76, 62.8), (QFORM, 5), set()),
+    "BraTS2021_01659": ("2021", (7.3, 76, 62.8), (QFORM, 5), {"BraTS2021_01659_seg.nii.gz: labels stored as uint16"}),
 }
 QUICK = 2
 
