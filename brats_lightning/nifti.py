@@ -5,7 +5,6 @@ Axes are (X, Y, Z) as stored; `Grid.affine` maps voxel indices to millimetres in
 
 import gzip
 import logging
-import math
 import os
 import zlib
 from collections.abc import Sequence
@@ -21,14 +20,15 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
+from brats_lightning.nifti_header import GZIP, geometry, image_kind, quirks, read_header
+
 SAME_GRID_MM = 0.05
 """Two grids are one when no corner of the volume lies further apart than this."""
 INTEGER_TOLERANCE = 1e-3
 """A stored label may miss its integer by this much: headers scale integer masks through floating point."""
+PROBABILITY_STEPS = 1024
+"""Probabilities are written in this many steps. A power of two, so that fractions end early: a quarter of the size."""
 
-
-GZIP = b"\x1f\x8b"
-LARGEST_HEADER, LARGEST_COMPRESSED_HEADER = 1024, 65536
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -117,7 +117,7 @@ def read_volume(path: Path) -> Volume:
         UnreadableVolumeError: The file is absent, cut short, no image, or not of three or four dimensions.
     """
     try:
-        return _read_metaimage(path) if path.name.lower().endswith(".mha") else _read_nifti(path)
+        return _read_metaimage(path) if _is_metaimage(path) else _read_nifti(path)
     except FileNotFoundError as error:
         raise UnreadableVolumeError("the file is not there") from error
     except PermissionError as error:
@@ -158,53 +158,119 @@ def read_grid(path: Path) -> Grid:
     Raises:
         UnreadableVolumeError: The header cannot be read.
     """
-    if path.name.lower().endswith(".mha"):
+    if _is_metaimage(path):
         return read_volume(path).grid
     try:
-        with path.open("rb") as file:
-            start = file.read(LARGEST_COMPRESSED_HEADER)
-        if start[:2] == GZIP:
-            start = zlib.decompressobj(wbits=31).decompress(start, LARGEST_HEADER)
-        kind = _kind(start)
-        header = kind.header_class(start[: kind.header_class.sizeof_hdr])
+        header = read_header(path)
         return _grid(header.get_data_shape(), header.get_best_affine())
     except (EOFError, zlib.error, *_UNREADABLE) as error:
         raise UnreadableVolumeError("no readable NIfTI header") from error
 
 
-def write_volume(path: Path, array: npt.NDArray[Any], grid: Grid, *, description: str = "") -> None:
-    """Write a NIfTI file under a temporary name, then move it into place.
+def write_volume(
+    path: Path,
+    array: npt.NDArray[Any],
+    grid: Grid,
+    *,
+    like: Path | None = None,
+    description: str = "",
+    verify: bool = False,
+) -> None:
+    """Write a NIfTI-1 file under a temporary name, then move it into place: a file of that name is a whole one.
 
     Args:
         path: Ends in `.nii` or `.nii.gz`.
-        array: Of the grid's shape, in a type NIfTI has.
+        array: (X, Y, Z) of the grid's shape, in a type NIfTI has; stored as it is, unscaled.
         grid: Goes into sform and qform.
+        like: File of that grid whose qform, sform, voxel sizes and units are taken over as they stand, both codes 0
+            included: whatever a program makes of that file, it makes of this one. MetaImages have no such fields.
         description: Up to 79 bytes for the header's free-text field.
+        verify: Read the file back before it is moved, as `verify_volume` does.
 
     Raises:
-        OSError: The folder cannot be written.
+        OSError: The folder cannot be written, or is full; nothing remains there.
+        UnreadableVolumeError: What is read back is not what was written, or `like` cannot be read.
+        ValueError: The array does not have the grid's shape, or `like` does not lie on it.
     """
-    image = nibabel.Nifti1Image(array, grid.affine)
-    image.set_sform(grid.affine, code=1)
-    image.set_qform(grid.affine, code=1)
-    image.header["descrip"] = description.encode()[:79]
-    image.header.set_xyzt_units("mm")
-    content = image.to_bytes()
+    if array.shape != grid.shape:
+        raise ValueError(f"expected an array of shape {grid.shape}, found {array.shape}")
+    header = nibabel.Nifti1Header(endianness="<")
+    header.set_data_dtype(array.dtype)
+    header.set_data_shape(array.shape)
+    _put_geometry(header, grid, like)
+    header["descrip"] = description.encode()[:79]
+    header["vox_offset"] = header.single_vox_offset
+    voxels = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(order="F")
+    content = header.binaryblock + bytes(header.single_vox_offset - header.sizeof_hdr) + voxels
     if path.name.endswith(".gz"):
         content = gzip.compress(content, compresslevel=1, mtime=0)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(content)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave the name with nothing behind it
+        if verify:
+            verify_volume(temporary, array, grid, like=like)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_probability(
+    path: Path,
+    probability: npt.NDArray[np.floating],
+    grid: Grid,
+    *,
+    like: Path | None = None,
+    description: str = "",
+    verify: bool = False,
+) -> None:
+    """Write probabilities (X, Y, Z) from 0 to 1 as float32, which every program reads, rounded to 1/1024.
+
+    See `write_volume` for the rest.
+    """
+    rounded = np.rint(probability.astype(np.float32, copy=False) * PROBABILITY_STEPS)
+    rounded /= PROBABILITY_STEPS
+    write_volume(path, rounded, grid, like=like, description=description, verify=verify)
+
+
+def verify_volume(path: Path, array: npt.NDArray[Any], grid: Grid, *, like: Path | None = None) -> None:
+    """Read a file back that `write_volume` has written from these arguments.
+
+    Raises:
+        UnreadableVolumeError: It cannot be read, or its type, voxels or place are not those that were written.
+    """
+    stored = read_volume(path).array
+    same_type = stored.dtype.newbyteorder("=") == array.dtype.newbyteorder("=")
+    if not same_type or stored.tobytes(order="F") != array.astype(stored.dtype, copy=False).tobytes(order="F"):
+        raise UnreadableVolumeError("read back, its voxels are not those that were written")
+    there = geometry(read_header(path, check=False))
+    expected = nibabel.Nifti1Header(endianness="<")
+    expected.set_data_shape(array.shape)
+    _put_geometry(expected, grid, like)
+    if any(there[name].tobytes() != field.tobytes() for name, field in geometry(expected).items()):
+        raise UnreadableVolumeError("read back, its place in the world is not that which was written")
+
+
+def _put_geometry(header: Any, grid: Grid, like: Path | None) -> None:
+    """Say in a NIfTI-1 header where the voxels lie, in the words of another file where there is one."""
+    if like is not None and (apart := grid.distance_mm(read_grid(like))) > SAME_GRID_MM:
+        raise ValueError(f"{like.name} does not lie on the grid {grid}: {apart:.3g} mm apart")
+    if like is not None and not _is_metaimage(like):
+        for name, field in geometry(read_header(like, check=False)).items():
+            header[name] = field
+        return
+    header.set_sform(grid.affine, code=1)
+    header.set_qform(grid.affine, code=1)
+    header.set_xyzt_units("mm")
 
 
 def _read_nifti(path: Path) -> Volume:
     content = path.read_bytes()
     if content[:2] == GZIP:
         content = gzip.decompress(content)
-    kind = _kind(content)
+    kind = image_kind(content)
     image = kind.from_bytes(content)
     if len(image.shape) not in (3, 4) or 0 in image.shape:
         raise ValueError(f"expected three or four dimensions, found shape {image.shape}")
@@ -214,15 +280,7 @@ def _read_nifti(path: Path) -> Volume:
     if array.dtype.kind not in "iuf":
         raise ValueError(f"expected numbers, found {array.dtype}")
     header = kind.header_class(content[: kind.header_class.sizeof_hdr], check=False)
-    return Volume(array, _grid(image.shape, image.affine), _quirks(header))
-
-
-def _kind(content: bytes) -> Any:
-    """NIfTI-1 or NIfTI-2, which the first number of a file tells."""
-    if len(content) < 352:
-        raise ValueError("shorter than a NIfTI header")
-    size_of_header = int.from_bytes(content[:4], "little")
-    return nibabel.Nifti2Image if size_of_header in (540, 0x1C020000) else nibabel.Nifti1Image
+    return Volume(array, _grid(image.shape, image.affine), quirks(header))
 
 
 def _grid(shape: Sequence[int], affine: npt.NDArray[Any]) -> Grid:
@@ -235,20 +293,8 @@ def _grid(shape: Sequence[int], affine: npt.NDArray[Any]) -> Grid:
     return Grid((x, y, z), affine)
 
 
-def _quirks(header: Any) -> tuple[str, ...]:
-    """Oddities of a header as it stands in the file (nibabel blanks the slope of the header of an image)."""
-    qform, sform = int(header["qform_code"]), int(header["sform_code"])
-    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    quirks = []
-    if not sform:
-        quirks.append("qform only" if qform else "neither sform nor qform: orientation assumed")
-    elif not qform:
-        quirks.append("sform only")
-    if slope == 0:
-        quirks.append("slope 0 (means: not scaled)")
-    elif math.isfinite(slope) and (slope, intercept) != (1, 0):
-        quirks.append(f"values scaled by {slope:.3g} + {intercept:.3g}")
-    return tuple(quirks)
+def _is_metaimage(path: Path) -> bool:
+    return path.name.lower().endswith(".mha")
 
 
 def _read_metaimage(path: Path) -> Volume:
