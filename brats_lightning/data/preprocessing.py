@@ -118,9 +118,13 @@ class Preprocessing:
             del settings["crop_margin"]
         return json.dumps(settings, sort_keys=True)
 
-    def compose(self) -> Compose:
-        """The steps as MONAI dictionary transforms, for `{"case": Case}`."""
-        steps: list[Transform] = [LoadCased(self.modalities)]
+    def compose(self, *, align: bool = False) -> Compose:
+        """The steps as MONAI dictionary transforms, for `{"case": Case}`.
+
+        Args:
+            align: See `__call__`.
+        """
+        steps: list[Transform] = [LoadCased(self.modalities, align=align)]
         if self._corrected:
             channels = [self.modalities.index(name) for name in self._corrected]
             steps.append(BiasFieldCorrectiond(IMAGE, mask_key=BRAIN, channels=channels, options=self.n4))
@@ -136,9 +140,9 @@ class Preprocessing:
         steps.append(NormaliseBraind(IMAGE, mask_key=BRAIN, method=self.normalisation))
         return Compose(steps)
 
-    def _run(self, case: Case) -> dict[str, Any]:
+    def _run(self, case: Case, *, align: bool) -> dict[str, Any]:
         try:
-            data: dict[str, Any] = self.compose()({CASE: case})
+            data: dict[str, Any] = self.compose(align=align)({CASE: case})
         except RuntimeError as error:
             # MONAI puts an error of its own before the one that a step raised.
             if isinstance(error.__cause__, BratsError):
@@ -149,13 +153,18 @@ class Preprocessing:
             raise
         return data
 
-    def __call__(self, case: Case) -> Sample:
+    def __call__(self, case: Case, *, align: bool = False) -> Sample:
         """Preprocess one case.
+
+        Args:
+            case: From `find_cases`.
+            align: Resample images that lie on other grids by their headers, as `read_case` does: a way to read files
+                that are not as they should be, and no setting of a run.
 
         Raises:
             DatasetError: Everything that is wrong with its files.
         """
-        data = self._run(case)
+        data = self._run(case, align=align)
         image = data[IMAGE]
         x, y, z = image.shape[1:]
         grid = Grid((x, y, z), np.asarray(image.affine, np.float64))

@@ -9,10 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from brats_lightning.data.alignment import (
+    LEAST_COVERAGE,
+    coverage,
+    on_one_grid,
+    reference_modality,
+    resample_by_header,
+)
 from brats_lightning.data.case import Case, Volume4D
 from brats_lightning.errors import DatasetError, Problem
 from brats_lightning.labels import EDITIONS, LABELS, MODALITIES, Modality
-from brats_lightning.nifti import SAME_GRID_MM, Grid, UnreadableVolumeError, Volume, read_labels, read_volume
+from brats_lightning.nifti import Grid, UnreadableVolumeError, Volume, read_labels, read_volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +31,7 @@ class CaseVolumes:
         brain: (X, Y, Z) boolean: voxels where any modality differs from its background.
         label: (X, Y, Z) uint8 with the labels of `labels.LABELS`, None for an unlabelled case.
         grid: Of these arrays.
-        native: Grid of the first modality's file.
+        native: Grid of `reference_file`.
         notes: Harmless oddities, in words.
     """
 
@@ -36,12 +43,20 @@ class CaseVolumes:
     notes: tuple[str, ...]
 
 
-def read_case(case: Case, *, modalities: Sequence[Modality] = MODALITIES) -> CaseVolumes:
+def reference_file(case: Case, *, modalities: Sequence[Modality] = MODALITIES, align: bool = False) -> Path:
+    """The file whose grid is the case's own: what is written for the case takes its place in the world from there."""
+    file = case.images[reference_modality(modalities, align=align)]
+    return file.path if isinstance(file, Volume4D) else file
+
+
+def read_case(case: Case, *, modalities: Sequence[Modality] = MODALITIES, align: bool = False) -> CaseVolumes:
     """Read and check one case.
 
     Args:
         case: From `find_cases`.
         modalities: Channels of the image.
+        align: Resample images that lie on other grids to that of `reference_file` by their headers, and note it,
+            instead of refusing them. A label must lie on it.
 
     Raises:
         DatasetError: Everything that is wrong with the case, not the first thing alone.
@@ -65,10 +80,14 @@ def read_case(case: Case, *, modalities: Sequence[Modality] = MODALITIES) -> Cas
     if case.label is not None:
         label = _read_label(case, case.label, problems, notes)
     if volumes:
-        problems += _grid_problems(case, volumes, label)
+        reference = reference_modality(list(volumes), align=align)
+        problems += _grid_problems(case, volumes, label, reference, align=align)
     if problems:
         raise DatasetError(problems)
-    return _assemble(case, list(modalities), volumes, label, notes)
+    native = volumes[reference].grid
+    if align:
+        _align(case, volumes, reference, notes)
+    return _assemble(case, volumes, label, native, notes)
 
 
 def _name(file: Path | Volume4D) -> str:
@@ -123,42 +142,60 @@ def _read_label(case: Case, path: Path, problems: list[Problem], notes: list[str
     return Volume(decoded, stored.grid)
 
 
-def _grid_problems(case: Case, volumes: dict[Modality, Volume], label: Volume | None) -> list[Problem]:
-    """Every volume must lie on the grid of the first; axis order and direction may differ."""
-    (first, reference), *others = [(_name(case.images[name]), volume) for name, volume in volumes.items()]
-    if label is not None and case.label is not None:
-        others.append((case.label.name, label))
-    return [
-        Problem(
-            case.id,
-            name,
-            f"its grid ({volume.grid}) is not that of {first} ({reference.grid}){_apart(volume.grid, reference.grid)}",
-            "co-register the files and resample them to one grid",
-        )
-        for name, volume in others
-        if volume.grid.ras().distance_mm(reference.grid.ras()) > SAME_GRID_MM
-    ]
+def _grid_problems(
+    case: Case, volumes: dict[Modality, Volume], label: Volume | None, reference: Modality, *, align: bool
+) -> list[Problem]:
+    """Every volume must lie on the grid of the reference, or images that can be aligned show the same place."""
+    wanted, its_name = volumes[reference].grid, _name(case.images[reference])
+    cure = "co-register the files and resample them to one grid"
+    problems = []
+    for modality, volume in volumes.items():
+        if on_one_grid(volume.grid, wanted):
+            continue
+        name = _name(case.images[modality])
+        if not align:
+            by_header = f"{cure}, or, to predict, resample them by their headers with --align header"
+            problems.append(Problem(case.id, name, _apart(volume.grid, its_name, wanted), by_header))
+        elif (share := coverage(volume.grid, wanted)) < LEAST_COVERAGE:
+            what = f"by its header it shows {share:.0%} of the place that {its_name} shows, too little to align them"
+            problems.append(Problem(case.id, name, what, cure))
+    if label is not None and case.label is not None and not on_one_grid(label.grid, wanted):
+        problems.append(Problem(case.id, case.label.name, _apart(label.grid, its_name, wanted), cure))
+    return problems
 
 
-def _apart(grid: Grid, reference: Grid) -> str:
+def _apart(grid: Grid, reference_name: str, reference: Grid) -> str:
     distance = grid.ras().distance_mm(reference.ras())
-    return f", {distance:.3g} mm apart" if np.isfinite(distance) else ""
+    apart = f", {distance:.3g} mm apart" if np.isfinite(distance) else ""
+    return f"its grid ({grid}) is not that of {reference_name} ({reference}){apart}"
+
+
+def _align(case: Case, volumes: dict[Modality, Volume], reference: Modality, notes: list[str]) -> None:
+    """Put the volumes that lie on other grids onto that of the reference, and note it."""
+    wanted, its_name = volumes[reference].grid, _name(case.images[reference])
+    for modality, volume in volumes.items():
+        if on_one_grid(volume.grid, wanted):
+            continue
+        missing = 1 - coverage(volume.grid, wanted)
+        beside = f", {missing:.1%} of which lies outside its field of view" if missing else ""
+        notes.append(f"{_name(case.images[modality])}: resampled by its header onto the grid of {its_name}{beside}")
+        background = background_value(volume.array) or 0.0
+        volumes[modality] = resample_by_header(volume, wanted, background=background)
 
 
 def _assemble(
     case: Case,
-    modalities: list[Modality],
     volumes: dict[Modality, Volume],
     label: Volume | None,
+    native: Grid,
     notes: list[str],
 ) -> CaseVolumes:
-    native = volumes[modalities[0]].grid
     grid = native.ras()
     # As in the files, x runs fastest: reordering the axes would cost as much as decompressing.
-    image = np.empty((len(modalities), *grid.shape[::-1]), np.float32).transpose(0, 3, 2, 1)
+    image = np.empty((len(volumes), *grid.shape[::-1]), np.float32).transpose(0, 3, 2, 1)
     brain = np.zeros(grid.shape[::-1], np.bool_).transpose()
-    for channel, modality in enumerate(modalities):
-        array = volumes[modality].ras().array
+    for channel, (modality, volume) in enumerate(volumes.items()):
+        array = volume.ras().array
         background = background_value(array)
         if background is None:
             notes.append(f"{_name(case.images[modality])}: no constant background, the whole image counts as brain")

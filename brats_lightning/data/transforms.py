@@ -31,14 +31,16 @@ class LoadCased(Transform):
 
     Args:
         modalities: Channels of the image, in this order.
+        align: Resample images on other grids by their headers, as `read_case` does.
     """
 
-    def __init__(self, modalities: Sequence[Modality]) -> None:
+    def __init__(self, modalities: Sequence[Modality], *, align: bool = False) -> None:
         self.modalities = tuple(modalities)
+        self.align = align
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
         """Raises DatasetError with all that is wrong with the case."""
-        volumes = read_case(data[CASE], modalities=self.modalities)
+        volumes = read_case(data[CASE], modalities=self.modalities, align=self.align)
         affine = torch.from_numpy(volumes.grid.affine)
         loaded = {
             **data,

@@ -1,6 +1,7 @@
 import itertools
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from brats_lightning.data.case import Case
 from brats_lightning.data.cases import find_cases
-from brats_lightning.data.reading import CaseVolumes, background_value, read_case
+from brats_lightning.data.preprocessing import Preprocessing
+from brats_lightning.data.reading import CaseVolumes, background_value, read_case, reference_file
 from brats_lightning.errors import DatasetError, Problem
-from brats_lightning.labels import MODALITIES
+from brats_lightning.labels import MODALITIES, Modality
+from brats_lightning.nifti import read_grid
 
 Write = Callable[..., Path]
 Change = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
@@ -341,3 +344,110 @@ def test_labels_outside_the_images_are_counted(folder: Path) -> None:
     change(folder, "seg", with_value(2, at=(0, 0, 0)))
     after = read_case(case_in(folder))
     assert after.notes[-1] == "1 labelled voxels where all images are background"
+
+
+@pytest.fixture
+def moved(folder: Path) -> Path:
+    """As `folder`, with the FLAIR image on coarser voxels of its own: 10 of the 11 that would cover the second axis."""
+    path = folder / "BraTS2021_00001_flair.nii"
+    array = np.asarray(nibabel.load(path).dataobj)[:, :20].astype(np.float32)
+    halves = array.reshape(20, 10, 2, 18).mean(axis=2)
+    affine = np.diag([-1.0, -2.0, 1.0, 1.0])
+    affine[1, 3] = -0.5
+    nibabel.save(nibabel.Nifti1Image(halves, affine), path)
+    return folder
+
+
+def test_images_on_other_grids_are_refused_or_aligned(folder: Path, moved: Path) -> None:
+    problem = only_problem(moved)
+    assert problem.file == "BraTS2021_00001_flair.nii"
+    assert problem.cure.startswith("co-register the files and resample them to one grid, or")
+    assert problem.cure.endswith("by their headers with --align header")
+
+    volumes = read_case(case_in(moved), align=True)
+    assert volumes.image.shape == (4, 20, 22, 18)
+    assert (
+        "BraTS2021_00001_flair.nii: resampled by its header onto the grid of BraTS2021_00001_t1ce.nii, "
+        "9.1% of which lies outside its field of view"
+    ) in volumes.notes
+    assert sum("resampled" in note for note in volumes.notes) == 1
+    t2f, t1c = volumes.image[3], volumes.image[1]
+    assert (t2f[:, :2] == 0).all()  # the file's last two columns, which RAS order has first
+    brain = t1c != 0
+    assert np.corrcoef(t2f[:, 2:][brain[:, 2:]], t1c[:, 2:][brain[:, 2:]])[0, 1] > 0.3
+    assert volumes.label is not None
+
+
+def test_aligning_changes_nothing_where_all_agree(folder: Path) -> None:
+    before, after = read_case(case_in(folder)), read_case(case_in(folder), align=True)
+    assert same(before, after)
+    assert before.notes == after.notes
+
+
+@pytest.mark.parametrize("background", [0.0, -0.7])
+def test_a_background_survives_alignment(moved: Path, background: float) -> None:
+    change(moved, "flair", lambda array: array + np.float32(background))
+    volumes = read_case(case_in(moved), modalities=("t1c", "t2f"), align=True)
+    assert np.median(np.abs(volumes.image[1])) == pytest.approx(0, abs=1e-6)
+    assert (volumes.image[1][:, :2] == 0).all()
+    assert not volumes.brain.all()
+
+
+def test_preprocessing_hands_alignment_on_and_stays_the_same_pipeline(moved: Path) -> None:
+    pipeline, case = Preprocessing(size=None, crop=False), case_in(moved)
+    with pytest.raises(DatasetError, match="--align header"):
+        pipeline(case)
+    sample = pipeline(case, align=True)
+    assert any("resampled by its header" in note for note in sample.notes)
+    assert np.array_equal(sample.image != 0, read_case(case, align=True).image != 0)
+    assert "align" not in pipeline.fingerprint
+
+
+def test_headers_that_place_an_image_elsewhere_are_refused(moved: Path) -> None:
+    elsewhere = np.diag([-1.0, -1.0, 1.0, 1.0])
+    elsewhere[0, 3] = 12
+    change(moved, "t2", affine=elsewhere)
+    with pytest.raises(DatasetError) as caught:
+        read_case(case_in(moved), align=True)
+    (problem,) = caught.value.problems
+    assert problem.file == "BraTS2021_00001_t2.nii"
+    assert problem.what == (
+        "by its header it shows 40% of the place that BraTS2021_00001_t1ce.nii shows, too little to align them"
+    )
+    assert "--align" not in problem.cure
+
+
+def test_a_label_must_lie_on_the_reference_grid_though_images_are_aligned(moved: Path) -> None:
+    change(moved, "seg", affine=np.diag([-1.0, -1.0, 1.2, 1.0]))
+    with pytest.raises(DatasetError) as caught:
+        read_case(case_in(moved), align=True)
+    (problem,) = caught.value.problems
+    assert problem.file == "BraTS2021_00001_seg.nii"
+    assert "is not that of BraTS2021_00001_t1ce.nii" in problem.what
+
+
+def test_the_reference_file_has_the_native_grid(moved: Path) -> None:
+    case = case_in(moved)
+    asked: tuple[tuple[tuple[Modality, ...], bool, str], ...] = (
+        (("t1n", "t1c"), False, "t1"),
+        (("t2f", "t1c"), True, "t1ce"),
+        (("t2f", "t1n"), True, "flair"),
+    )
+    for modalities, align, kind in asked:
+        reference = reference_file(case, modalities=modalities, align=align)
+        assert reference.name == f"BraTS2021_00001_{kind}.nii"
+        native = read_case(replace(case, label=None), modalities=modalities, align=align).native
+        assert native.distance_mm(read_grid(reference)) == 0
+
+
+def test_an_exam_as_the_scanner_gave_it_is_aligned(shared: Path) -> None:
+    source = shared / "data/formats/TCGA-FG-6692_native"
+    endings: dict[Modality, str] = {"t1n": "se2d1_t1", "t1c": "t1c", "t2w": "_t2", "t2f": "fla"}
+    images = {kind: next(source.glob(f"*{ending}.nii.gz")) for kind, ending in endings.items()}
+    case = Case("TCGA", "TCGA", "2021", images)
+    volumes = read_case(case, align=True)
+    assert volumes.native.distance_mm(read_grid(images["t1c"])) == 0
+    assert [note.split("_")[1] for note in volumes.notes if "resampled" in note] == ["T2", "FLAIR"]
+    heads = [channel > np.percentile(channel, 70) for channel in volumes.image]
+    for other in (0, 2, 3):  # the same head at the same place: chance gives 0.3
+        assert np.count_nonzero(heads[1] & heads[other]) > 0.6 * np.count_nonzero(heads[1])
