@@ -1,0 +1,1 @@
+"""What comes out: probabilities, decisions, label maps on the patient's own grid, exported networks."""
