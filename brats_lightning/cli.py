@@ -27,6 +27,11 @@ COMMANDS = {
     "fit": Command("train a network, or go on training it", "experiment:fit", True),
     "validate": Command("score a run's best checkpoint on its validation cases", "experiment:validate", True),
     "test": Command("score a run's best checkpoint on its test cases", "experiment:test", True),
+    "predict": Command("segment cases with trained networks, on their own grids", "inference.predict:predict"),
+    "export": Command("write a network as TorchScript, pt2, ONNX, MONAI bundle", "inference.exporting.export:export"),
+    "tune-postprocessing": Command(
+        "fit thresholds and volumes on validation cases", "inference.tuning.tune:tune_postprocessing"
+    ),
     "evaluate": Command("score anybody's label maps, pool folds, check a submission", "evaluation.evaluate:evaluate"),
     "compare": Command("say which of several methods is better, if the cases suffice", "comparison.compare:main", True),
 }
@@ -47,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def overview() -> str:
     """Every command in one screen."""
-    rows = "\n".join(f"  {name:<10}{command.summary}" for name, command in COMMANDS.items())
+    rows = "\n".join(f"  {name:<21}{command.summary}" for name, command in COMMANDS.items())
     return (
         "brats: brain-tumour segmentation, from a folder of BraTS cases to numbers one can trust\n\n"
         f"{rows}\n\n"
@@ -77,48 +82,67 @@ def _call(function: Callable[..., object], name: str, arguments: list[str]) -> N
     """Call a function with its parameters from the command line; its docstring is the help."""
     from jsonargparse import ArgumentError, auto_cli
 
+    from brats_lightning.errors import BratsError
+
     try:
         auto_cli(function, args=_spelled_out(function, arguments), prog=f"brats {name}", exit_on_error=False)
     except ArgumentError as error:
         _fail(" ".join(str(error).split()))
+    except ValueError as error:
+        # jsonargparse tells what a constructor raised in a text of its own; the original is its cause.
+        if isinstance(error.__cause__, BratsError):
+            raise error.__cause__ from error
+        raise
 
 
 def _spelled_out(function: Callable[..., object], arguments: list[str]) -> list[str]:
     """Options as people type them, as jsonargparse reads them.
 
-    `--keep-going` becomes `--keep_going=true`, and `--runs A B` becomes `--runs=["A", "B"]`.
+    `--keep-going` becomes `--keep_going=true`; `--runs A B`, and `--runs A --runs B`, become `--runs=["A", "B"]`. A
+    first word that is no option goes to a first parameter that has a default, which jsonargparse takes as an option
+    alone.
     """
-    from inspect import signature
+    from inspect import Parameter, signature
+    from json import dumps
 
-    kinds = {name: str(parameter.annotation) for name, parameter in signature(function).parameters.items()}
+    parameters = signature(function).parameters
+    kinds = {name: str(parameter.annotation) for name, parameter in parameters.items()}
     spelled: list[str] = []
+    lists: dict[str, list[str]] = {}
     left = list(arguments)
+    first = next(iter(parameters.values()), None)
+    optional = first is not None and first.kind is Parameter.POSITIONAL_OR_KEYWORD and first.default is not first.empty
+    if first is not None and optional and left and not left[0].startswith("-"):
+        spelled.append(f"--{first.name}={left.pop(0)}")
     while left:
         word = left.pop(0)
         option, equals, value = word.partition("=")
         name = option.removeprefix("--").replace("-", "_")
         if not option.startswith("--") or name not in kinds:
             spelled.append(word)
-        elif equals:
-            spelled.append(f"--{name}={value}")
-        elif "bool" in kinds[name] and not (left and left[0] in {"true", "false"}):
+            continue
+        several = "tuple" in kinds[name]
+        values = [value] if equals else _values(left, several=several)
+        if several and values and not values[0].startswith(("[", "{", "null")):
+            lists.setdefault(name, []).extend(values)
+        elif values and "bool" in kinds[name] and not equals and values[0] not in {"true", "false"}:
+            left.insert(0, values[0])  # a flag takes no value
             spelled.append(f"--{name}=true")
+        elif values:
+            spelled.append(f"--{name}={' '.join(values)}")
         else:
-            spelled += _with_values(name, left, several="tuple" in kinds[name])
+            spelled.append(f"--{name}=true" if "bool" in kinds[name] else f"--{name}")
+    for name, values in lists.items():
+        spelled.append(f"--{name}=[{', '.join(values)}]" if "int" in kinds[name] else f"--{name}={dumps(values)}")
     return spelled
 
 
-def _with_values(name: str, left: list[str], *, several: bool) -> list[str]:
-    """An option with the words that follow it, taken from those that are left."""
-    from json import dumps
-
+def _values(left: list[str], *, several: bool) -> list[str]:
+    """The words that follow an option, taken from those that are left."""
     values: list[str] = []
     while left and not left[0].startswith("--") and (several or not values):
         values.append(left.pop(0))
-    if not values:
-        return [f"--{name}"]
-    is_list = several and not values[0].startswith(("[", "{", "null"))
-    return [f"--{name}={dumps(values) if is_list else ' '.join(values)}"]
+    return values
 
 
 def _fail(sentence: str, *, code: int = 1) -> None:

@@ -81,11 +81,21 @@ def test_the_installed_command_is_the_module(tmp_path: Path) -> None:
 
 
 def test_options_are_read_as_people_type_them() -> None:
-    def example(*, runs: tuple[str, ...] = (), keep_going: bool = False, name: str = "", cases: int = 1) -> None:
+    def example(
+        *,
+        runs: tuple[str, ...] = (),
+        size: tuple[int, int] | None = None,
+        keep_going: bool = False,
+        name: str = "",
+        cases: int = 1,
+    ) -> None:
         """Nothing."""
 
     typed = ["--runs", "a", "b c", "--keep-going", "--name", "x", "--cases=3", "here"]
-    assert _spelled_out(example, typed) == ['--runs=["a", "b c"]', "--keep_going=true", "--name=x", "--cases=3", "here"]
+    assert _spelled_out(example, typed) == ["--keep_going=true", "--name=x", "--cases=3", "here", '--runs=["a", "b c"]']
+    assert _spelled_out(example, ["--runs", "a", "--cases=3", "--runs=b"]) == ["--cases=3", '--runs=["a", "b"]']
+    assert _spelled_out(example, ["--size", "64", "32"]) == ["--size=[64, 32]"]
+    assert _spelled_out(example, ["--keep-going", "here"]) == ["--keep_going=true", "here"]
     assert _spelled_out(example, ["--keep-going", "false"]) == ["--keep_going=false"]
     assert _spelled_out(example, ["--runs", "[a, b]"]) == ["--runs=[a, b]"]
     assert _spelled_out(example, ["--unknown", "1"]) == ["--unknown", "1"]

@@ -18,6 +18,7 @@ SMALL = [
     "--trainer.limit_train_batches=1",
     "--trainer.num_sanity_val_steps=0",
 ]
+ELSEWHERE = {"predict.yaml"}  # test_predict.py
 SIZES = {"demo.yaml": ["--data.preprocessing.size=[16,16,16]"], "unet3d.yaml": ["--data.preprocessing.size=[32,32,32]"]}
 
 
@@ -30,7 +31,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_configuration_is_tried_here() -> None:
-    assert {path.name for path in CONFIGS.glob("*.yaml")} == set(SIZES)
+    assert {path.name for path in CONFIGS.glob("*.yaml")} == {*SIZES, *ELSEWHERE}
 
 
 @pytest.mark.slow

@@ -90,6 +90,14 @@ def read_case(case: Case, *, modalities: Sequence[Modality] = MODALITIES, align:
     return _assemble(case, volumes, label, native, notes)
 
 
+def read_reference(case: Case) -> npt.NDArray[np.uint8]:
+    """The expert's labels (X, Y, Z) as inside the program, in RAS order, of a case that `read_case` has accepted."""
+    if case.label is None:
+        raise ValueError(f"{case.id} has no segmentation")
+    stored = read_labels(case.label)
+    return Volume(EDITIONS[case.edition].decode(stored.array), stored.grid).ras().array
+
+
 def _name(file: Path | Volume4D) -> str:
     return f"{file.path.name} channel {file.channel}" if isinstance(file, Volume4D) else file.name
 

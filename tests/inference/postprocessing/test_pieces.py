@@ -6,8 +6,8 @@ import pytest
 from scipy import ndimage
 
 from brats_lightning.errors import ConfigError
-from brats_lightning.inference.pieces import KeepLargest, RelabelSmall, RemoveSmall
-from brats_lightning.inference.steps import LabelStep
+from brats_lightning.inference.postprocessing.pieces import KeepLargest, RelabelSmall, RemoveSmall
+from brats_lightning.inference.postprocessing.steps import LabelStep
 from brats_lightning.labels import LABELS, REGIONS
 
 LabelMap = npt.NDArray[np.uint8]

@@ -8,8 +8,8 @@ from monai.data.utils import compute_importance_map
 from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 
-from brats_lightning.inference.intake import Size
-from brats_lightning.inference.windows import gaussian, pad_evenly, windowed_logits, windows_along
+from brats_lightning.inference.predictor.intake import Size
+from brats_lightning.inference.predictor.windows import gaussian, pad_evenly, windowed_logits, windows_along
 
 CPU = torch.device("cpu")
 volumes = st.tuples(st.integers(1, 13), st.integers(1, 13), st.integers(1, 13))

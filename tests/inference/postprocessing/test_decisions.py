@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from brats_lightning.errors import ConfigError
-from brats_lightning.inference.decisions import Argmax, Nesting, Thresholds
+from brats_lightning.inference.postprocessing.decisions import Argmax, Nesting, Thresholds
 from brats_lightning.labels import LABELS
 
 SHAPE = (4, 5, 6)

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 
 from brats_lightning.errors import ConfigError
-from brats_lightning.inference.steps import Decision, is_positive
+from brats_lightning.inference.postprocessing.steps import Decision, is_positive
 from brats_lightning.labels import CHALLENGE_REGIONS, LABELS, REGIONS
 
 Nesting = Literal["shrink", "grow"]

@@ -6,7 +6,7 @@ from monai.networks.nets import BasicUNet, DynUNet, SegResNet, SwinUNETR, UNet
 from torch import nn
 
 from brats_lightning.errors import ConfigError
-from brats_lightning.inference.intake import Intake, Size, in_words, probe_divisor
+from brats_lightning.inference.predictor.intake import Intake, Size, in_words, probe_divisor
 
 sizes = st.tuples(st.integers(1, 300), st.integers(1, 300), st.integers(1, 300))
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from brats_lightning.inference.intake import Size
+from brats_lightning.inference.predictor.intake import Size
 
 Network = Callable[[Tensor], Tensor]
 """From images (B, C, X, Y, Z) to logits (B, K, X, Y, Z)."""

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from brats_lightning.errors import BratsError, ConfigError
-from brats_lightning.inference.forward import guarded, half_precision
-from brats_lightning.inference.intake import Intake, Size, in_words
-from brats_lightning.inference.memory import Room, is_out_of_memory, unless_out_of_memory
-from brats_lightning.inference.windows import Network, pad_evenly, windowed_logits
+from brats_lightning.inference.predictor.forward import guarded, half_precision
+from brats_lightning.inference.predictor.intake import Intake, Size, in_words
+from brats_lightning.inference.predictor.memory import Room, is_out_of_memory, unless_out_of_memory
+from brats_lightning.inference.predictor.windows import Network, pad_evenly, windowed_logits
 
 Mode = Literal["auto", "whole", "windows"]
 Precision = Literal["auto", "32", "bf16", "16"]

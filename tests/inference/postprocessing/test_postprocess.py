@@ -12,7 +12,7 @@ import torch
 from jsonargparse import ArgumentError, auto_cli
 
 from brats_lightning.errors import ConfigError
-from brats_lightning.inference.postprocess import (
+from brats_lightning.inference.postprocessing.postprocess import (
     STEPS,
     Argmax,
     Closing,
@@ -32,7 +32,7 @@ from brats_lightning.labels import REGIONS
 
 LabelMap = npt.NDArray[np.uint8]
 MM = (1.0, 1.5, 2.0)
-HERE = "brats_lightning.inference.postprocess"
+HERE = "brats_lightning.inference.postprocessing.postprocess"
 LABEL_STEPS: list[LabelStep] = [
     *(RemoveSmall(region, voxels=3) for region in REGIONS),
     *(KeepLargest(region) for region in REGIONS),
@@ -133,7 +133,7 @@ def test_a_later_decision_is_refused() -> None:
 def test_steps_survive_json() -> None:
     stored = json.loads(json.dumps(plain(EVERY_KIND)))
     assert stored[1] == {
-        "class_path": f"{HERE}.RemoveSmall",
+        "class_path": "RemoveSmall",
         "init_args": {"region": "WT", "voxels": 10, "mm3": None, "becomes": None},
     }
     assert steps_of(stored) == EVERY_KIND

@@ -7,10 +7,10 @@ from typing import Any, cast
 import torch
 
 from brats_lightning.errors import ConfigError
-from brats_lightning.inference.borders import Closing, FillHoles, Opening
-from brats_lightning.inference.decisions import Argmax, Thresholds
-from brats_lightning.inference.pieces import KeepLargest, RelabelSmall, RemoveSmall
-from brats_lightning.inference.steps import Decision, Labels, LabelStep, Step
+from brats_lightning.inference.postprocessing.borders import Closing, FillHoles, Opening
+from brats_lightning.inference.postprocessing.decisions import Argmax, Thresholds
+from brats_lightning.inference.postprocessing.pieces import KeepLargest, RelabelSmall, RemoveSmall
+from brats_lightning.inference.postprocessing.steps import Decision, Labels, LabelStep, Step
 from brats_lightning.metrics.bounding_box import joint_bounding_box
 
 __all__ = [
@@ -83,9 +83,7 @@ def plain(steps: Sequence[Step]) -> list[dict[str, Any]]:
         >>> plain([KeepLargest("WT")])[0]["init_args"]
         {'region': 'WT', 'becomes': None}
     """
-    return [
-        {"class_path": f"{__name__}.{type(step).__name__}", "init_args": asdict(cast("Any", step))} for step in steps
-    ]
+    return [{"class_path": type(step).__name__, "init_args": asdict(cast("Any", step))} for step in steps]
 
 
 def steps_of(stored: object) -> tuple[Step, ...]:
@@ -107,7 +105,7 @@ def _step_of(entry: object) -> Step:
     if not isinstance(entry, Mapping) or "class_path" not in entry or set(entry) - {"class_path", "init_args"}:
         raise ConfigError(f"post-processing step {entry!r}: expected class_path and init_args")
     path, arguments = entry["class_path"], entry.get("init_args") or {}
-    step = next((step for name, step in STEPS.items() if path in (name, *_paths(step))), None)
+    step = next((step for name, step in STEPS.items() if path in (name, f"{step.__module__}.{name}")), None)
     if step is None:
         raise ConfigError(f"post-processing step {path!r} is unknown: expected one of {', '.join(STEPS)}")
     if not isinstance(arguments, Mapping):
@@ -119,8 +117,3 @@ def _step_of(entry: object) -> Step:
         return step(**arguments)
     except TypeError as error:  # a field without a default was not given
         raise ConfigError(f"{step.__name__}: {str(error).partition(') ')[2] or error}") from error
-
-
-def _paths(step: type[Step]) -> tuple[str, str]:
-    """Full paths of a step: where it is offered, and where it is written."""
-    return f"{__name__}.{step.__name__}", f"{step.__module__}.{step.__name__}"

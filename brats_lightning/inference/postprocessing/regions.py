@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from brats_lightning.inference.steps import Labels, LabelStep, is_positive, is_whole
+from brats_lightning.inference.postprocessing.steps import Labels, LabelStep, is_positive, is_whole
 from brats_lightning.labels import LABELS, REGIONS
 from brats_lightning.metrics.bounding_box import joint_bounding_box
 from brats_lightning.metrics.lesions import CONNECTED, grown

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from brats_lightning.inference.regions import VALUES, Mask, RegionStep, isin, pieces_of
-from brats_lightning.inference.steps import Labels, is_whole
+from brats_lightning.inference.postprocessing.regions import VALUES, Mask, RegionStep, isin, pieces_of
+from brats_lightning.inference.postprocessing.steps import Labels, is_whole
 from brats_lightning.labels import LABELS, REGIONS
 
 _ADDED = {"WT": "ED", "TC": "NCR"}

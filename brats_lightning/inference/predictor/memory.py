@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from brats_lightning.errors import ConfigError
-from brats_lightning.inference.intake import Size, in_words
+from brats_lightning.inference.predictor.intake import Size, in_words
 
 CPU = torch.device("cpu")
 _SAYINGS = ("out of memory", "allocate memory", "not enough memory", "alloc_failed", "failed to allocate")

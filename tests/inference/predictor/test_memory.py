@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from brats_lightning.errors import ConfigError
-from brats_lightning.inference.memory import Room, is_out_of_memory, unless_out_of_memory
+from brats_lightning.inference.predictor.memory import Room, is_out_of_memory, unless_out_of_memory
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

@@ -13,9 +13,9 @@ from monai.inferers import sliding_window_inference
 from torch import Tensor, nn
 
 from brats_lightning.errors import BratsError, ConfigError
-from brats_lightning.inference.intake import Intake, Size
-from brats_lightning.inference.predictor import LoadedMember, Predictor, PredictorOptions
-from brats_lightning.inference.windows import gaussian
+from brats_lightning.inference.predictor.intake import Intake, Size
+from brats_lightning.inference.predictor.predictor import LoadedMember, Predictor, PredictorOptions
+from brats_lightning.inference.predictor.windows import gaussian
 
 CPU = torch.device("cpu")
 ANY = Intake(None)

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from brats_lightning.errors import ConfigError
-from brats_lightning.inference.intake import in_words
-from brats_lightning.inference.memory import is_out_of_memory
-from brats_lightning.inference.windows import Network
+from brats_lightning.inference.predictor.intake import in_words
+from brats_lightning.inference.predictor.memory import is_out_of_memory
+from brats_lightning.inference.predictor.windows import Network
 
 
 def guarded(network: Network, *, device: torch.device, half: torch.dtype | None, compiled: bool) -> Network:

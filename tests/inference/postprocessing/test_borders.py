@@ -9,7 +9,7 @@ from monai.transforms import FillHoles as MonaiFillHoles
 from scipy import ndimage
 
 from brats_lightning.errors import ConfigError
-from brats_lightning.inference.borders import Closing, FillHoles, Opening
+from brats_lightning.inference.postprocessing.borders import Closing, FillHoles, Opening
 from brats_lightning.labels import LABELS, REGIONS
 
 LabelMap = npt.NDArray[np.uint8]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from brats_lightning.inference.regions import VALUES, Mask, RegionStep, pieces_of
-from brats_lightning.inference.steps import Labels
+from brats_lightning.inference.postprocessing.regions import VALUES, Mask, RegionStep, pieces_of
+from brats_lightning.inference.postprocessing.steps import Labels
 
 
 @dataclass(frozen=True)

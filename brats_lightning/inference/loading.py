@@ -1,0 +1,150 @@
+"""Cases for prediction: which ones are meant, and their preprocessed samples while the network is busy with others."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from brats_lightning.data.case import Case
+from brats_lightning.data.cases import Found, find_cases
+from brats_lightning.data.preprocessing import Preprocessing, Sample
+from brats_lightning.errors import BratsError, ConfigError, DatasetError, Problem
+from brats_lightning.labels import EDITIONS, Modality
+
+NAMELESS = "case"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What loading a case gave.
+
+    Args:
+        case: Which one.
+        samples: One for each preprocessing; none where the case cannot be used.
+        problems: Why it cannot be used.
+        seconds: That it took.
+    """
+
+    case: Case
+    samples: tuple[Sample, ...]
+    problems: tuple[Problem, ...]
+    seconds: float
+
+
+def cases_to_predict(
+    folder: Path | None,
+    files: Mapping[Modality, Path | None],
+    *,
+    case: str | None,
+    modalities: Sequence[Modality],
+    edition: str | None,
+) -> Found:
+    """The cases that somebody means.
+
+    Args:
+        folder: Of cases, or of one case; None where files are given.
+        files: Of one case, by modality.
+        case: Name of the case whose files are given; None takes what their names have in common.
+        modalities: That the networks need.
+        edition: Whose label values are written; None recognises it by the files' names.
+
+    Raises:
+        ConfigError: Both or neither are given, or a modality's file is missing.
+        DatasetError: Nothing looks like a case.
+    """
+    given = {modality: path for modality, path in files.items() if path is not None}
+    if folder is not None and given:
+        raise ConfigError("a folder of cases and the files of one case were given: choose one of them")
+    if folder is not None:
+        found = find_cases(folder, modalities=modalities, edition=edition)
+        # A reference that lies beside the images has no say here, and costs time to read.
+        return Found(tuple(replace(case, label=None) for case in found.cases), found.problems)
+    if not given:
+        raise ConfigError("nothing to predict: give a folder of cases, or the files of one (--t1n --t1c --t2w --t2f)")
+    if missing := [modality for modality in modalities if modality not in given]:
+        raise ConfigError(f"the networks need {', '.join(modalities)}: give --{' --'.join(missing)} too")
+    if absent := [path for path in given.values() if not path.is_file()]:
+        raise ConfigError(f"no file {', '.join(map(str, absent))}")
+    if edition is not None and edition not in EDITIONS:
+        raise ConfigError(f"edition {edition!r} is unknown: expected one of {', '.join(EDITIONS)}")
+    name = case or common_name([path.name for path in given.values()])
+    wanted: dict[Modality, Path] = {modality: given[modality] for modality in modalities}
+    return Found((Case(name, name, edition or "2023", wanted),))
+
+
+def common_name(names: Sequence[str]) -> str:
+    """What the names of a case's files have in common: `patient7` of `patient7_t1.nii.gz` and `patient7_flair.nii.gz`.
+
+    >>> common_name(["patient7_t1.nii.gz", "patient7_t1ce.nii.gz", "patient7_flair.nii.gz"])
+    'patient7'
+    """
+    start = "".join(
+        letters[0] for letters in takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    )
+    if len(names) == 1:
+        start = start.partition(".")[0]
+    divided = max(start.rfind(mark) for mark in "_-.")
+    return start[:divided].strip("_-. ") or NAMELESS if divided > 0 else NAMELESS
+
+
+def load_cases(
+    cases: Sequence[Case], preprocessings: Sequence[Preprocessing], *, align: bool, workers: int
+) -> Iterator[Loaded]:
+    """Preprocess cases, the next ones while the caller is busy with one.
+
+    Args:
+        cases: In this order.
+        preprocessings: Of the networks.
+        align: Resample modalities on other grids by their headers.
+        workers: Processes beside this one; 0 loads in this one.
+
+    Raises:
+        BratsError: A process was killed.
+    """
+    processes = min(workers, len(cases)) if len(cases) > 1 else 0
+    loader = DataLoader(
+        _Loading(cases, preprocessings, align=align),
+        batch_size=None,
+        num_workers=processes,
+        collate_fn=cast("Any", _as_is),  # without a batch size it gets one item, not a list
+        prefetch_factor=1 if processes else None,
+        generator=torch.Generator(),
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" in str(error):
+            raise BratsError(
+                f"one of {processes} loading processes was killed, often for want of memory: fewer --workers"
+            ) from error
+        raise
+
+
+class _Loading(Dataset[Loaded]):
+    def __init__(self, cases: Sequence[Case], preprocessings: Sequence[Preprocessing], *, align: bool) -> None:
+        self.cases = tuple(cases)
+        self.preprocessings = tuple(preprocessings)
+        self.align = align
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> Loaded:
+        case = self.cases[index]
+        started = time.perf_counter()
+        samples: tuple[Sample, ...] = ()
+        problems: tuple[Problem, ...] = ()
+        try:
+            samples = tuple(preprocessing(case, align=self.align) for preprocessing in self.preprocessings)
+        except DatasetError as error:
+            problems = error.problems
+        return Loaded(case, samples, problems, time.perf_counter() - started)
+
+
+def _as_is(loaded: Loaded) -> Loaded:
+    return loaded

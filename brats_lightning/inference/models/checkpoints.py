@@ -1,0 +1,242 @@
+"""Checkpoints of `brats fit`, opened without unpickling code."""
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentError, ArgumentParser
+from torch import nn
+
+from brats_lightning.data.preprocessing import Preprocessing
+from brats_lightning.errors import CheckpointError
+from brats_lightning.inference.models.spec import ModelSpec, channels_of, preprocessing_of
+from brats_lightning.inference.postprocessing.postprocess import steps_of
+from brats_lightning.inference.predictor.intake import Intake, Size, probe_divisor
+from brats_lightning.inference.predictor.predictor import Member
+from brats_lightning.labels import region_labels
+from brats_lightning.runs import find_checkpoint
+
+TRUSTED = ("brats_lightning", "monai", "torch")
+"""Packages whose networks are imported and built without asking."""
+POSTPROCESSING = "postprocessing"
+TRAINED_ON = "trained_on"
+"""Keys of a checkpoint besides Lightning's own: tuned steps, and the smallest and largest training image."""
+_NETWORK = "network."
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained network, ready to predict.
+
+    Args:
+        path: Its file.
+        digest: SHA-256 of the file.
+        spec: What it says of itself.
+        member: Its network.
+    """
+
+    path: Path
+    digest: str
+    spec: ModelSpec
+    member: Member
+
+
+class CheckpointMember:
+    """A network whose weights stay in their file until they are needed.
+
+    Args:
+        network: Built, its weights those of the file.
+        weights: Memory-mapped.
+        intake: Which images it takes.
+    """
+
+    def __init__(self, network: nn.Module, weights: Mapping[str, torch.Tensor], intake: Intake) -> None:
+        self._network = network
+        self._weights = weights
+        self.intake = intake
+
+    @contextmanager
+    def on(self, device: torch.device) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
+        """The network on a device, which is freed of it afterwards."""
+        if device.type == "cpu":
+            yield self._network
+            return
+        self._network.to(device)
+        try:
+            yield self._network
+        finally:
+            self._network.load_state_dict(self._weights, assign=True)
+
+
+def open_checkpoint(path: Path, *, trust: Sequence[str] = ()) -> Model:
+    """Open a checkpoint that `brats fit` wrote.
+
+    Args:
+        path: The file, or the folder of a run, whose best checkpoint is meant.
+        trust: Further packages whose networks may be imported.
+
+    Raises:
+        CheckpointError: It is missing, cut short, another project's, carries code, or names a network that cannot be
+            built from it.
+    """
+    if path.is_dir():
+        path = find_checkpoint("best", path)
+    content = read_checkpoint(path)
+    if not {"hyper_parameters", "datamodule_hyper_parameters"} <= content.keys():
+        raise CheckpointError(f"{path} is another project's checkpoint: expected one that `brats fit` wrote")
+    try:
+        spec, network, weights = _build(content, trust)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return Model(path, digest_of(path), spec, CheckpointMember(network, weights, spec.intake))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The plain data and memory-mapped tensors of a Lightning checkpoint.
+
+    Raises:
+        CheckpointError: It is missing, cut short, no checkpoint or carries code.
+    """
+    try:
+        with path.open("rb") as file:
+            is_zip = zipfile.is_zipfile(file)
+        if not is_zip:
+            raise CheckpointError(f"{path} is no checkpoint, or one that was cut short")
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"no checkpoint {path}: expected a file that `brats fit` or `brats export` wrote"
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
+    except UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds more than tensors and plain data, or is damaged: it is not loaded"
+        ) from error
+    except (RuntimeError, ValueError, EOFError, LookupError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{path} is no checkpoint, or a damaged one ({first})") from error
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise CheckpointError(f"{path} is another project's file: expected a checkpoint that `brats fit` wrote")
+    return content
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def build_network(settings: Any, *, trust: Sequence[str] = ()) -> nn.Module:
+    """Build a network from `class_path` and `init_args`.
+
+    Raises:
+        CheckpointError: No such settings, a class of a package that is not trusted, or one that cannot be built.
+    """
+    if not isinstance(settings, Mapping) or "class_path" not in settings:
+        raise CheckpointError(
+            "it does not say which network it holds: expected one that `brats fit` trained from a configuration"
+        )
+    for class_path in _class_paths(settings):
+        if (package := class_path.partition(".")[0]) not in {*TRUSTED, *trust}:
+            raise CheckpointError(f"its network uses {class_path}: allow that package's code with --trust {package}")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--network", type=nn.Module)
+    try:
+        network: nn.Module = parser.instantiate(parser.parse_object({"network": settings})).network
+    except (ArgumentError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"its network {settings['class_path']} cannot be built ({reason})") from error
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def _class_paths(value: Any) -> Iterator[str]:
+    """Every class named anywhere in plain settings."""
+    if isinstance(value, Mapping):
+        if isinstance(path := value.get("class_path"), str):
+            yield path
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _class_paths(item)
+
+
+def _build(content: Mapping[str, Any], trust: Sequence[str]) -> tuple[ModelSpec, nn.Module, Mapping[str, torch.Tensor]]:
+    settings = content["hyper_parameters"]
+    network = build_network(settings.get("network"), trust=trust)
+    weights = {
+        name.removeprefix(_NETWORK): tensor
+        for name, tensor in content["state_dict"].items()
+        if name.startswith(_NETWORK)
+    }
+    try:
+        network.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"its weights are not those of the network it names ({_first_of(error)})") from error
+    preprocessing = preprocessing_of(content["datamodule_hyper_parameters"].get("preprocessing") or {})
+    intake = intake_of(network, content.get(TRAINED_ON), preprocessing)
+    try:
+        regions = region_labels(settings["regions"])
+        steps = steps_of(content.get(POSTPROCESSING, []))
+    except (LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(f"its settings are incomplete or damaged ({error!r})") from error
+    channels = channels_of(_output_channels(network, intake, len(preprocessing.modalities)))
+    return ModelSpec(settings["network"], preprocessing, channels, regions, intake, steps), network, weights
+
+
+def intake_of(network: nn.Module, trained_on: Mapping[str, Any] | None, preprocessing: Preprocessing) -> Intake:
+    """Which images a network takes.
+
+    Args:
+        network: In memory.
+        trained_on: What its checkpoint holds under that key, None in those that hold nothing.
+        preprocessing: Of its training.
+    """
+    trained, whole = _trained_on(trained_on, preprocessing.size)
+    return Intake(trained, whole, probe_divisor(network, channels=len(preprocessing.modalities)))
+
+
+def _trained_on(stored: Any, size: Size | None) -> tuple[Size | None, bool]:
+    """The size of training images where it was one, and whether they were whole volumes.
+
+    Volumes of one size that no resampling gave them can only be patches.
+    """
+    if stored is None:
+        return size, True
+    smallest, largest = tuple(stored["smallest"]), tuple(stored["largest"])
+    if smallest != largest:
+        return None, True
+    return smallest, smallest == size
+
+
+def _output_channels(network: nn.Module, intake: Intake, channels: int) -> int:
+    """Found on the smallest image that the network takes, without computing where that is possible."""
+    divisor = intake.divisor
+    size = (3 * divisor,) * 3 if divisor else intake.trained
+    if size is None:
+        raise CheckpointError("its network takes images of one size only, and the checkpoint does not say of which")
+    with torch.inference_mode():
+        try:
+            shape = deepcopy(network).to("meta")(torch.empty((1, channels, *size), device="meta")).shape
+        except (NotImplementedError, RuntimeError, TypeError, ValueError):
+            try:
+                shape = network(torch.zeros((1, channels, *size))).shape
+            except (RuntimeError, TypeError, ValueError) as error:
+                raise CheckpointError(
+                    f"its network does not take images of {channels} channels ({_first_of(error)})"
+                ) from error
+    return int(shape[1])
+
+
+def _first_of(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (
+        (lines[1] if len(lines) > 1 and lines[0].endswith(":") else lines[0])[:250] if lines else type(error).__name__
+    )

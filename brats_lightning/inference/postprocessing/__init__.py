@@ -1,0 +1,1 @@
+"""From probabilities to labels: a decision, and steps that clean its result."""

@@ -1,0 +1,1 @@
+"""Networks over whole volumes: which images they take, windows, flips, ensembles."""

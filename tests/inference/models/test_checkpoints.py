@@ -1,0 +1,134 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from brats_lightning.data.bias_field import N4
+from brats_lightning.data.preprocessing import Preprocessing
+from brats_lightning.errors import CheckpointError
+from brats_lightning.inference.models.checkpoints import build_network, open_checkpoint
+
+WriteCheckpoint = Callable[..., Path]
+CPU = torch.device("cpu")
+
+
+def network_of(path: Path) -> Any:
+    with open_checkpoint(path).member.on(CPU) as network:
+        return network
+
+
+def test_the_network_computes_as_the_one_that_was_saved(write_checkpoint: WriteCheckpoint) -> None:
+    path = write_checkpoint(seed=3)
+    torch.manual_seed(3)
+    trained = build_network(torch.load(path, weights_only=True)["hyper_parameters"]["network"])
+    image = torch.randn(1, 4, 8, 8, 8)
+    torch.testing.assert_close(network_of(path)(image), trained(image), rtol=0, atol=0)
+
+
+def test_a_checkpoint_says_what_prediction_needs(write_checkpoint: WriteCheckpoint) -> None:
+    preprocessing = Preprocessing(
+        modalities=("t1c", "t1n", "t2w", "t2f"), bias_field=("t1c",), n4=N4(shrink=2), size=None, spacing_mm=2.0
+    )
+    spec = open_checkpoint(write_checkpoint(preprocessing=preprocessing, regions=["WT", "ET"])).spec
+    assert spec.preprocessing == preprocessing
+    assert spec.channels == ("background", "NCR", "ED", "ET")
+    assert spec.regions == {"WT": (1, 2, 3, 5), "ET": (3,)}
+    assert spec.postprocessing == ()
+    assert spec.intake.divisor == 2
+
+
+@pytest.mark.parametrize(
+    ("seen", "size", "trained", "whole"),
+    [
+        (None, (16, 16, 16), (16, 16, 16), True),
+        (None, None, None, True),
+        (((16, 16, 16), (16, 16, 16)), (16, 16, 16), (16, 16, 16), True),
+        (((32, 32, 32), (32, 32, 32)), None, (32, 32, 32), False),  # volumes differ: one size means patches
+        (((30, 31, 32), (40, 41, 42)), None, None, True),
+    ],
+)
+def test_what_it_was_trained_on_tells_patches_from_volumes(
+    write_checkpoint: WriteCheckpoint, seen: Any, size: Any, trained: Any, whole: bool
+) -> None:
+    more = {} if seen is None else {"trained_on": {"smallest": list(seen[0]), "largest": list(seen[1])}}
+    intake = open_checkpoint(write_checkpoint(preprocessing=Preprocessing(size=size), **more)).spec.intake
+    assert (intake.trained, intake.whole) == (trained, whole)
+
+
+def test_a_run_folder_means_its_best_checkpoint(write_checkpoint: WriteCheckpoint, tmp_path: Path) -> None:
+    path = write_checkpoint("run/checkpoints/best.ckpt")
+    assert open_checkpoint(tmp_path / "run").path == path
+
+
+def test_files_that_are_no_checkpoint_are_named(write_checkpoint: WriteCheckpoint, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no checkpoint .*missing\.ckpt"):
+        open_checkpoint(tmp_path / "missing.ckpt")
+    cut = write_checkpoint("cut.ckpt")
+    cut.write_bytes(cut.read_bytes()[:-200])
+    with pytest.raises(CheckpointError, match="cut short"):
+        open_checkpoint(cut)
+    text = tmp_path / "text.ckpt"
+    text.write_text("not a checkpoint")
+    with pytest.raises(CheckpointError, match=r"text\.ckpt is no checkpoint"):
+        open_checkpoint(text)
+
+
+def test_another_projects_checkpoint_is_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "other.ckpt"
+    torch.save({"state_dict": nn.Conv3d(1, 1, 1).state_dict(), "epoch": 3}, path)
+    with pytest.raises(CheckpointError, match="another project's checkpoint"):
+        open_checkpoint(path)
+    torch.save(nn.Conv3d(1, 1, 1).state_dict(), path)
+    with pytest.raises(CheckpointError, match="another project's"):
+        open_checkpoint(path)
+
+
+class Bomb:
+    def __reduce__(self) -> Any:
+        return (pytest.fail, ("code of a checkpoint has run",))
+
+
+def test_code_in_a_checkpoint_is_never_run(write_checkpoint: WriteCheckpoint) -> None:
+    with pytest.raises(CheckpointError, match="more than tensors and plain data"):
+        open_checkpoint(write_checkpoint(extra=Bomb()))
+    with pytest.raises(CheckpointError, match="more than tensors and plain data"):
+        open_checkpoint(write_checkpoint(extra=nn.Conv3d(1, 1, 1)))
+
+
+def test_only_networks_of_trusted_packages_are_imported(write_checkpoint: WriteCheckpoint) -> None:
+    with pytest.raises(CheckpointError, match=r"elsewhere\.Net: allow .* --trust elsewhere"):
+        build_network({"class_path": "elsewhere.Net"})
+    with pytest.raises(CheckpointError, match=r"elsewhere\.Act"):
+        build_network({"class_path": "torch.nn.Sequential", "init_args": {"args": [{"class_path": "elsewhere.Act"}]}})
+    with pytest.raises(CheckpointError, match="cannot be built"):
+        build_network({"class_path": "torch.hub.load", "init_args": {}})  # no network
+    with pytest.raises(CheckpointError, match="cannot be built"):
+        build_network({"class_path": "elsewhere.Net"}, trust=("elsewhere",))  # allowed, but not there
+    with pytest.raises(CheckpointError, match="does not say which network"):
+        build_network(None)
+
+
+def test_weights_of_another_network_are_named(write_checkpoint: WriteCheckpoint) -> None:
+    path = write_checkpoint()
+    content = torch.load(path, weights_only=True)
+    content["hyper_parameters"]["network"]["init_args"]["channels"] = [4, 16]
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"model\.ckpt: its weights are not those of the network"):
+        open_checkpoint(path)
+
+
+def test_settings_of_a_later_version_are_named(write_checkpoint: WriteCheckpoint) -> None:
+    path = write_checkpoint()
+    content = torch.load(path, weights_only=True)
+    content["datamodule_hyper_parameters"]["preprocessing"]["registration"] = "affine"
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match="preprocessing has registration, unknown to this version"):
+        open_checkpoint(path)
+
+
+def test_modalities_that_do_not_fit_the_network_are_named(write_checkpoint: WriteCheckpoint) -> None:
+    with pytest.raises(CheckpointError, match="does not take images of 3 channels"):
+        open_checkpoint(write_checkpoint(preprocessing=Preprocessing(modalities=("t1c", "t2w", "t2f"))))
