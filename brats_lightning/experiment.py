@@ -4,9 +4,11 @@ import logging
 import warnings
 from argparse import ArgumentParser
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -21,6 +23,10 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from brats_lightning.data.datamodule import BratsDataModule
 from brats_lightning.data.splits import EveryCase
 from brats_lightning.errors import BratsError, CheckpointError, ConfigError
+from brats_lightning.inference.models.checkpoints import POSTPROCESSING, TRAINED_ON, read_checkpoint
+from brats_lightning.inference.native import NativeLabels
+from brats_lightning.inference.postprocessing.postprocess import Step, steps_of
+from brats_lightning.inference.predictor.predictor import Precision, PredictorOptions
 from brats_lightning.loggers.metrics_csv import MetricsCsv
 from brats_lightning.loggers.wandb_run import WandbRun
 from brats_lightning.model.callbacks import RandomState
@@ -37,6 +43,7 @@ from brats_lightning.runs import (
 )
 
 PART_SCORED = {"validate": "validation", "test": "test"}
+Scored = Literal["native", "preprocessed"]
 log = logging.getLogger("brats_lightning")
 
 # MONAI annotates the keys of its transforms as Hashable, which jsonargparse could read but not write back.
@@ -112,6 +119,15 @@ class BratsCLI(LightningCLI):
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         parser.set_defaults({"weights_only": True} | ({} if subcommand == "fit" else {"verbose": False}))
+        if subcommand != "fit":
+            parser.add_argument("--grid", type=Scored, default="native", help="Where scores are taken.")
+            parser.add_class_arguments(PredictorOptions, "inference")
+            parser.add_argument(
+                "--postprocessing",
+                type=list[Step] | None,
+                default=None,
+                help="Steps from probabilities to labels; null takes those tuned for the checkpoint, [] none.",
+            )
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -208,6 +224,34 @@ class BratsCLI(LightningCLI):
                 logged = ", ".join(self.model.logged_names)
                 raise ConfigError(f"{name} monitors {monitor!r}, which is not logged: expected one of {logged}")
 
+    def before_validate(self) -> None:
+        """Score where the patients' files lie, unless the grid of the network's input is asked for.
+
+        Raises:
+            BratsError: The checkpoint cannot be read.
+        """
+        chosen = self._chosen
+        options: PredictorOptions = self._get(self.config_init, "inference")
+        if chosen.grid == "preprocessed":
+            if chosen.postprocessing or options != PredictorOptions():
+                raise ConfigError("inference and postprocessing are for --grid native, as `brats predict` works")
+            return
+        checkpoint = read_checkpoint(Path(chosen.ckpt_path))
+        steps = self._get(self.config_init, "postprocessing")
+        if steps is None:
+            steps = steps_of(checkpoint.get(POSTPROCESSING, []))
+        if options.precision == "auto":
+            options = replace(options, precision=_precision_of(self.trainer))
+        self.model.native = NativeLabels(
+            partial(self.datamodule.cases_of, PART_SCORED[str(self.subcommand)]),
+            self.datamodule.cache,
+            options=options,
+            postprocessing=steps,
+            trained_on=checkpoint.get(TRAINED_ON),
+        )
+
+    before_test = before_validate
+
     def after_fit(self) -> None:
         """Say where everything lies."""
         if self.trainer.is_global_zero:
@@ -228,10 +272,11 @@ class BratsCLI(LightningCLI):
         # The best checkpoint of a run on its own cases is what one looks for; anything else says what it is.
         others = "" if checkpoint.stem == "best" else f"_{checkpoint.stem}"
         others += "" if self.datamodule.split_file else f"_{self.datamodule.root.name}"
+        others += "" if self._chosen.grid == "native" else f"_{self._chosen.grid}"
         path = self.run / f"scores_{part}{others}.csv"
-        print_scores(self.model.scores, title=f"{part} cases, {checkpoint}")
+        print_scores(self.model.scores, title=f"{part} cases on the {self._chosen.grid} grid, {checkpoint}")
         try:
-            write_scores(path, self.model.scores, grid="preprocessed", checkpoint=str(checkpoint))
+            write_scores(path, self.model.scores, grid=self._chosen.grid, checkpoint=str(checkpoint))
         except OSError as error:
             raise BratsError(f"the scores above could not be written to {path} ({error.strerror})") from error
         log.info("scores of each case: %s", path)
@@ -261,6 +306,12 @@ def automatic_precision(accelerator: Any) -> str:
     if accelerator not in {"auto", "gpu", "cuda"} or not torch.cuda.is_available():
         return "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+
+
+def _precision_of(trainer: Trainer) -> Precision:
+    """The predictor computes as the trainer would."""
+    precision = str(trainer.precision)
+    return "bf16" if precision.startswith("bf16") else "16" if precision.startswith("16") else "32"
 
 
 def _name_of(chosen: Namespace) -> str:

@@ -175,10 +175,35 @@ def test_a_run_is_scored_from_its_folder_alone(home: Path, capsys: pytest.Captur
     assert [(row["case"], row["region"]) for row in scores] == [
         (case, name) for name in ("ET", "ED", "NCR", "WT", "TC")
     ]
-    assert {row["grid"] for row in scores} == {"preprocessed"}
+    assert {row["grid"] for row in scores} == {"native"}
     assert Path(f"runs/moved/figures/{case}.png").stat().st_size > 10_000
     assert Path("runs/moved/config.yaml").read_text() == config
     assert not Path("runs/tiny").exists()
+
+
+def test_scores_are_those_of_the_files_that_predict_writes(home: Path) -> None:
+    """The same case by the other door: `brats predict` writes a file, `brats evaluate` scores it."""
+    main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs=1"])
+    main(["test", "--run=runs/tiny"])
+    (case,) = json.loads(Path("runs/tiny/split.json").read_text())["test"]
+    main(["predict", f"cases/{case}", "--checkpoint", "runs/tiny", "--output", "predictions"])
+    main(["evaluate", "--predictions", "predictions", "--references", f"cases/{case}", "--output", "evaluated"])
+    tested = rows(Path("runs/tiny/scores_test.csv"))
+    evaluated = {row["region"]: row for row in rows(Path("evaluated/scores.csv"))}
+    for row in tested:
+        for score in ("dice", "iou", "hd95_mm", "accuracy"):
+            assert float(row[score]) == pytest.approx(float(evaluated[row["region"]][score]), abs=1e-9)
+
+
+def test_scores_can_be_taken_on_the_grid_that_the_network_sees(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs=1"])
+    main(["validate", "--run=runs/tiny", "--grid=preprocessed"])
+    (row, *_) = rows(Path("runs/tiny/scores_validation_preprocessed.csv"))
+    logged = rows(Path("runs/tiny/metrics.csv"))[-1]
+    assert row["grid"] == "preprocessed"
+    assert float(row["dice"]) == pytest.approx(float(logged[f"val/dice_{row['region']}"]), abs=1e-5)
+    refused = fails("test", "--run=runs/tiny", "--grid=preprocessed", "--inference.flips=[0]", capsys=capsys)
+    assert "for --grid native" in refused
 
 
 def test_runs_never_overwrite_each_other(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

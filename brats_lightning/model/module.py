@@ -3,7 +3,8 @@
 import textwrap
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from monai.inferers import Inferer
@@ -22,12 +23,38 @@ Stage = Literal["train", "val", "test"]
 Batch = dict[str, Any]
 
 
+class ScoredCase(NamedTuple):
+    """What the scores of a case are taken of.
+
+    Args:
+        case: Its id.
+        image: Gives the preprocessed image (C, X, Y, Z), made when it is asked for.
+        prediction: (X, Y, Z) uint8 labels.
+        reference: (X, Y, Z) uint8 labels on the same grid.
+        spacing_mm: Of that grid.
+    """
+
+    case: str
+    image: Callable[[], torch.Tensor]
+    prediction: torch.Tensor
+    reference: torch.Tensor
+    spacing_mm: Sequence[float]
+
+
+class NativeGrid(Protocol):
+    """From a network and a preprocessed image (C, X, Y, Z) to labels on the grid of the patient's files."""
+
+    def __call__(self, network: nn.Module, image: torch.Tensor, case: str) -> ScoredCase:
+        """Predict, and read the reference."""
+
+
 class SegmentationModule(LightningModule):
     """A network that gives every voxel one label, trained and scored.
 
     It logs `train/loss_step` and `train/loss_epoch`; for validation and test the loss and `val/dice_ET`,
     `val/iou_ET`, `val/hd95_mm_ET` and so on for each region, their means, and the voxel accuracy. Scores are taken on
-    the grid of the preprocessed cases, distances in its millimetres.
+    the grid of the preprocessed cases, distances in its millimetres, unless `native` is set to what takes predictions
+    back to the patients' own grids.
 
     Args:
         network: From images (B, C, X, Y, Z) to logits (B, 1 + labels, X, Y, Z), channel 0 the background.
@@ -65,6 +92,9 @@ class SegmentationModule(LightningModule):
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval
         self.inferer: Callable[[torch.Tensor, nn.Module], torch.Tensor] | None = inferer
+        self.native: NativeGrid | None = None
+        self._smallest: tuple[int, ...] | None = None
+        self._largest: tuple[int, ...] | None = None
         try:
             self.scores = RegionScores(regions, empty=empty, scores=scores, convention=distances)
         except ValueError as error:
@@ -101,12 +131,34 @@ class SegmentationModule(LightningModule):
         )
         return logits, loss
 
-    def _score(self, batch: Batch, stage: Stage) -> torch.Tensor:
-        """Predicted labels (B, X, Y, Z) of a batch, after they were scored."""
-        logits, _ = self._step(batch, stage)
-        prediction = logits.argmax(dim=1).to(torch.uint8)
-        self.scores.update(prediction, batch[LABEL][:, 0], spacing_mm=batch[SPACING], cases=batch[CASE])
-        return prediction
+    def _score(self, batch: Batch, stage: Stage) -> list[ScoredCase]:
+        """Score a batch where that is asked for: on the grid of the images, or on the patients' own."""
+        if self.native is not None:
+            scored = [
+                self.native(self.network, image, case) for image, case in zip(batch[IMAGE], batch[CASE], strict=True)
+            ]
+        else:
+            logits, _ = self._step(batch, stage)
+            prediction = logits.argmax(dim=1).to(torch.uint8)
+            spacings = batch[SPACING].tolist()
+            scored = [
+                ScoredCase(
+                    case,
+                    partial(batch[IMAGE].__getitem__, index),
+                    prediction[index],
+                    batch[LABEL][index, 0],
+                    spacings[index],
+                )
+                for index, case in enumerate(batch[CASE])
+            ]
+        for found in scored:
+            self.scores.update(
+                found.prediction[None],
+                found.reference[None],
+                spacing_mm=torch.tensor([found.spacing_mm]),
+                cases=[found.case],
+            )
+        return scored
 
     def _logits(self, image: torch.Tensor, *, whole: bool) -> torch.Tensor:
         try:
@@ -138,17 +190,30 @@ class SegmentationModule(LightningModule):
                 f"{textwrap.shorten(first, 250)}{f', and {len(others)} more' if others else ''}"
             ) from error
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Prediction chooses whole volumes or windows by the images that the network has seen."""
+        if self._smallest and self._largest:
+            checkpoint["trained_on"] = {"smallest": list(self._smallest), "largest": list(self._largest)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from what an earlier part of the run has seen."""
+        if seen := checkpoint.get("trained_on"):
+            self._smallest, self._largest = tuple(seen["smallest"]), tuple(seen["largest"])
+
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002
         """Loss of one batch."""
+        size = tuple(batch[IMAGE].shape[2:])
+        self._smallest = tuple(map(min, self._smallest or size, size))
+        self._largest = tuple(map(max, self._largest or size, size))
         return self._step(batch, "train")[1]
 
-    def validation_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002
-        """Score one batch; gives its predicted labels (B, X, Y, Z) to callbacks."""
-        return self._score(batch, "val")
+    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, list[ScoredCase]]:  # noqa: ARG002
+        """Score one batch; callbacks get what was scored under `scored`."""
+        return {"scored": self._score(batch, "val")}
 
-    def test_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002
-        """Score one batch; gives its predicted labels (B, X, Y, Z) to callbacks."""
-        return self._score(batch, "test")
+    def test_step(self, batch: Batch, batch_index: int) -> dict[str, list[ScoredCase]]:  # noqa: ARG002
+        """Score one batch; callbacks get what was scored under `scored`."""
+        return {"scored": self._score(batch, "test")}
 
     def on_validation_epoch_start(self) -> None:
         """Scores are those of one pass: they stay readable until the next."""

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from brats_lightning.labels import CASE, IMAGE, LABEL, MODALITIES, SPACING
+from brats_lightning.labels import MODALITIES
 from brats_lightning.reports.figures import overlay
 
 FIGURES = "figures"
@@ -37,25 +37,23 @@ class OverlayPictures(Callback):
         trainer: Trainer,
         pl_module: LightningModule,  # noqa: ARG002
         outputs: Any,
-        batch: dict[str, Any],
         *_: Any,
     ) -> None:
-        """Draw what is still missing; `outputs` is the prediction (B, X, Y, Z)."""
+        """Draw what is still missing of `outputs["scored"]`, a list of `model.module.ScoredCase`."""
         if not trainer.is_global_zero:
             return
         folder = Path(trainer.default_root_dir) / FIGURES
-        for index, case in enumerate(batch[CASE]):
-            if self._drawn >= self.cases:
-                return
+        for scored in outputs["scored"][: self.cases - self._drawn]:
             folder.mkdir(parents=True, exist_ok=True)
+            image = scored.image()
             overlay(
-                _with_dark_background(batch[IMAGE][index]),
-                _framed(batch[LABEL][index, 0].cpu().numpy()),
-                prediction=_framed(outputs[index].cpu().numpy()),
-                spacing_mm=batch[SPACING][index].tolist(),
-                path=folder / f"{case}.png",
-                modalities=_modalities(trainer, len(batch[IMAGE][index])),
-                title=f"{case} · {Path(trainer.default_root_dir).name}",
+                _with_dark_background(image),
+                _framed(scored.reference.cpu().numpy()),
+                prediction=_framed(scored.prediction.cpu().numpy()),
+                spacing_mm=scored.spacing_mm,
+                path=folder / f"{scored.case}.png",
+                modalities=_modalities(trainer, len(image)),
+                title=f"{scored.case} · {Path(trainer.default_root_dir).name}",
             )
             self._drawn += 1
 
