@@ -1,0 +1,1 @@
+"""Post-processing fitted to validation cases."""
