@@ -1,0 +1,1 @@
+"""Trained networks for other programs: TorchScript, torch.export, ONNX, MONAI bundles."""
