@@ -206,6 +206,7 @@ def test_all_of_these_fingerprints_differ_from_each_other() -> None:
     pipelines = [
         replace(SMALL, bias_field=True),
         replace(SMALL, bias_field=True, n4=N4(shrink=2)),
+        replace(SMALL, bias_field=True, n4=N4(backend="itk")),
         replace(SMALL, bias_field=True, n4=N4(iterations=(50, 50, 50))),
         replace(SMALL, bias_field=("t1n",)),
         replace(SMALL, bias_field=("t1c",)),
