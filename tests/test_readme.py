@@ -2,17 +2,20 @@
 
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from jsonargparse import auto_parser
 
-from brats_lightning.cli import COMMANDS, main
+from brats_lightning.cli import COMMANDS, _spelled_out, main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 CODE = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 LINES = [line for block in CODE for line in block.replace("\\\n", " ").splitlines()]
 BRATS = [shlex.split(line, comments=True)[1:] for line in LINES if line.startswith("brats ")]
+FUNCTIONS = [words for words in BRATS if not COMMANDS[words[0]].takes_arguments]
 EXPERIMENTS = [words for words in BRATS if COMMANDS[words[0]].target.startswith("experiment:")]
 
 
@@ -49,3 +52,10 @@ def test_options_of_experiments_are_accepted(
         main([*words, "--print_config"])
     assert stop.value.code in (0, None)
     assert "class_path: monai.networks.nets.UNet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", FUNCTIONS, ids=" ".join)
+def test_options_of_other_commands_are_accepted(words: list[str]) -> None:
+    module, name = COMMANDS[words[0]].target.split(":")
+    function = getattr(import_module(f"brats_lightning.{module}"), name)
+    auto_parser(function, exit_on_error=False).parse_args(_spelled_out(function, words[1:]))
