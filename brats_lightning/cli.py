@@ -63,7 +63,9 @@ def overview() -> str:
 
 def _run(name: str, arguments: list[str]) -> None:
     from brats_lightning.errors import BratsError
+    from brats_lightning.machine import keep_freed_memory
 
+    keep_freed_memory()
     command = COMMANDS[name]
     module, attribute = command.target.split(":")
     function = getattr(import_module(f"brats_lightning.{module}"), attribute)

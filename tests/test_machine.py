@@ -41,3 +41,18 @@ def test_where_asking_would_end_a_process_none_is_asked_after(monkeypatch: pytes
     monkeypatch.setattr(os, "kill", lambda _process, _signal: pytest.fail("it was sent a signal"))
     monkeypatch.setattr(os, "name", "nt")
     assert is_running(1)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="about glibc")
+def test_freed_memory_is_kept_for_the_next_tensor() -> None:
+    """In a process of its own, as the setting stays: twenty buffers of 64 MB share the pages of a few."""
+    program = (
+        "import resource, torch; from brats_lightning.machine import keep_freed_memory as keep; keep()\n"
+        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "torch.zeros(1 << 24); before = faults()\n"
+        "for _ in range(20): torch.ones(1 << 24)\n"
+        "print(faults() - before)"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    pages_of_one = (64 << 20) // os.sysconf("SC_PAGE_SIZE")
+    assert int(answer.stdout) < 10 * pages_of_one

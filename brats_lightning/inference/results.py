@@ -153,10 +153,8 @@ class ResultFolder:
             except UnreadableVolumeError as error:
                 raise BratsError(f"{path} could not be written ({error}): look at the disk") from error
         voxel_ml = float(np.prod(native.spacing_mm)) / 1000
-        volumes = {
-            region: round(float(np.isin(segmentation.labels, list(values)).sum()) * voxel_ml, 3)
-            for region, values in regions.items()
-        }
+        voxels = np.bincount(segmentation.labels.ravel(order="K"), minlength=256)
+        volumes = {region: round(float(voxels[list(values)].sum()) * voxel_ml, 3) for region, values in regions.items()}
         taken = {**seconds, "write": time.perf_counter() - started}
         record = {
             "key": self.key,
