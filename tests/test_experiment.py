@@ -110,7 +110,7 @@ def test_a_checkpoint_carries_what_prediction_needs_as_plain_data(home: Path) ->
     assert list(preprocessing["size"]) == [16, 16, 16]
 
 
-@pytest.mark.parametrize("schedule", [[], PLATEAU], ids=["cosine", "plateau"])
+@pytest.mark.parametrize("schedule", [[], pytest.param(PLATEAU, marks=pytest.mark.slow)], ids=["cosine", "plateau"])
 def test_stopping_and_continuing_changes_no_weight(home: Path, schedule: list[str]) -> None:
     fit = ["fit", "--config", "tiny.yaml", *schedule]
     main([*fit, "--run=runs/uncut", "--trainer.max_epochs=4"])

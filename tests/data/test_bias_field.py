@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ from brats_lightning.errors import ConfigError
 
 ISOTROPIC = (1.0, 1.0, 1.0)
 QUICK = N4(iterations=(5, 5))
-BOTH = pytest.mark.parametrize("backend", get_args(Backend))
+BOTH = pytest.mark.parametrize("backend", ["torch", pytest.param("itk", marks=pytest.mark.slow)])
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 

@@ -160,6 +160,7 @@ def test_a_connection_that_never_opens_is_given_up_within_three_seconds(
     assert 0.5 < seconds_to_decide(offline=True) < 3
 
 
+@pytest.mark.slow
 def test_a_name_look_up_that_hangs_is_given_up_within_three_seconds(nobody: pytest.MonkeyPatch) -> None:
     released = threading.Event()
     nobody.setenv("WANDB_API_KEY", "k" * 40)
