@@ -26,8 +26,9 @@ REGIONS: Mapping[str, tuple[int, ...]] = {
 TISSUES = ("ET", "ED", "NCR")
 CHALLENGE_REGIONS = ("WT", "TC", "ET")
 
-IMAGE, LABEL, CASE, SPACING = "image", "label", "case", "spacing_mm"
-"""Keys of a sample and of a batch: (4, X, Y, Z) float, (1, X, Y, Z) integer, the case's id, (3,) millimetres."""
+IMAGE, LABEL, CASE, SPACING, SEED = "image", "label", "case", "spacing_mm", "seed"
+"""Keys of a sample and of a batch: (4, X, Y, Z) float, (1, X, Y, Z) integer, the case's id, (3,) millimetres, and the
+32-bit seed of its augmentation, which training samples alone have."""
 
 
 @dataclass(frozen=True)
