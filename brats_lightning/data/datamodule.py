@@ -5,17 +5,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from monai.transforms import Transform
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from brats_lightning.data.cache import MOST_WORKERS, CaseCache, FileKey
 from brats_lightning.data.case import Case
 from brats_lightning.data.cases import find_cases
-from brats_lightning.data.dataset import Batch, CaseDataset, Draw, EveryNth, ShuffledDraws, collate
-from brats_lightning.data.homes import CacheHome, make_home
+from brats_lightning.data.dataset import Batch, CaseDataset, EveryNth, ShuffledDraws, collate
+from brats_lightning.data.feeding.feed import Choice, Feed, Machine, choose_feed
+from brats_lightning.data.feeding.loader import ResidentLoader
+from brats_lightning.data.feeding.memory import free_device_bytes, free_host_bytes, predicted_bytes
+from brats_lightning.data.feeding.patches import Patches
+from brats_lightning.data.feeding.resident import ResidentCase, load_cases
+from brats_lightning.data.homes import CacheHome, NoHome, make_home
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.data.splits import PARTS, HoldOut, Parts, Split, require_cases
 from brats_lightning.errors import ConfigError, DatasetError, Problem
@@ -24,27 +30,40 @@ from brats_lightning.machine import usable_cores
 log = logging.getLogger(__name__)
 
 
+class BatchAugmentation(Protocol):
+    """Augments whole batches on the device where they are."""
+
+    def __call__(self, batch: Batch) -> Batch:
+        """The batch, changed as its seeds say."""
+
+
 class BratsDataModule(LightningDataModule):
     """Cases of any BraTS edition, preprocessed once, cached, augmented, in batches.
 
     A batch holds `image` (B, C, X, Y, Z) float32, `label` (B, 1, X, Y, Z) uint8, `spacing_mm` (B, 3) and `case`, a
-    list of ids.
+    list of ids; in training also `seed`, a list of 32-bit numbers. The same seeds make the same batches, whatever the
+    feed.
 
     Args:
         root: Folder of cases; editions may be mixed.
         preprocessing: What is done to every case, once.
-        augmentation: MONAI dictionary transforms of the keys `image` and `label`, for training cases only.
+        augmentation: Of training cases: MONAI dictionary transforms of the keys `image` and `label`, applied by the
+            worker processes, or one augmentation of whole batches, applied where training runs.
+        patches: Train on patches; null trains on whole cases.
+        feed: Where training batches are made: `device` keeps the cases on the GPU, `host` in main memory, `workers`
+            reads them anew in processes, which MONAI transforms need; `auto` takes the first of these that will do.
+        samples_per_epoch: Training samples of an epoch over all GPUs; null takes every case once.
         split: Shares the labelled cases out; unlabelled ones are for prediction.
         split_file: Where training stores the split; one that is there already is followed. A run sets it.
         batch_size: Training samples a step.
         validation_batch_size: More than 1 needs cases of one size.
-        workers: Processes that load data; null takes the cores this process may use.
+        workers: Processes that preprocess and load cases; null takes the cores this process may use.
         cache: Home of preprocessed cases: `disk`, `memory`, or `none`.
         cache_dir: Folder of the disk cache; several runs may share it.
         file_key: Notice changed files by their `content`, or faster by size and time of change (`stat`).
         edition: Label values of all cases, where names do not tell; null recognises them.
         skip_invalid: Leave unusable cases out, and record which, instead of refusing to start.
-        seed: Of the order of cases and of their augmentation.
+        seed: Of the order of cases, of their patches and their augmentation.
     """
 
     def __init__(
@@ -52,7 +71,10 @@ class BratsDataModule(LightningDataModule):
         root: Path,
         *,
         preprocessing: Preprocessing | None = None,
-        augmentation: Sequence[Transform] = (),
+        augmentation: Sequence[Transform] | BatchAugmentation = (),
+        patches: Patches | None = None,
+        feed: Feed = "auto",
+        samples_per_epoch: int | None = None,
         split: Split | None = None,
         split_file: Path | None = None,
         batch_size: int = 2,
@@ -70,9 +92,15 @@ class BratsDataModule(LightningDataModule):
             raise ConfigError(f"data.workers must not be negative, found {workers}")
         if batch_size < 1 or validation_batch_size < 1:
             raise ConfigError(f"batch sizes must be at least 1, found {batch_size} and {validation_batch_size}")
+        if samples_per_epoch is not None and samples_per_epoch < 1:
+            raise ConfigError(f"data.samples_per_epoch must be at least 1, found {samples_per_epoch}")
         self.root = Path(root)
         self.preprocessing = preprocessing or Preprocessing()
-        self.augmentation = augmentation
+        self.transforms = augmentation if isinstance(augmentation, Sequence) else ()
+        self.batch_augmentation = None if isinstance(augmentation, Sequence) else augmentation
+        self.patches = patches
+        self.feed = feed
+        self.samples_per_epoch = samples_per_epoch
         self.split = split or HoldOut()
         self.split_file = split_file
         self.batch_size = batch_size
@@ -85,12 +113,15 @@ class BratsDataModule(LightningDataModule):
         self._keep_plain_hyperparameters()
         self.parts: Parts | None = None
         self._cases: dict[str, Case] = {}
+        self._choice: Choice | None = None
+        self._resident: list[ResidentCase] = []
 
     def _keep_plain_hyperparameters(self) -> None:
         """What goes into checkpoints must load without unpickling code, also when Python code built this object."""
         self.save_hyperparameters(logger=False)
-        if isinstance(self.hparams.get("preprocessing"), Preprocessing):
-            self.hparams["preprocessing"] = asdict(self.hparams["preprocessing"])
+        for name in ("preprocessing", "patches"):
+            if isinstance(settings := self.hparams.get(name), Preprocessing | Patches):
+                self.hparams[name] = asdict(settings)
         for name, value in list(self.hparams.items()):
             if isinstance(value, Path):
                 self.hparams[name] = str(value)
@@ -106,10 +137,45 @@ class BratsDataModule(LightningDataModule):
         """
         self._prepare()
 
-    def setup(self, stage: str) -> None:  # noqa: ARG002
-        """The same on every process; where `prepare_data` has run there is nothing left to build."""
+    def setup(self, stage: str) -> None:
+        """The same on every process; where `prepare_data` has run there is nothing left to build.
+
+        Raises:
+            ConfigError: A feed that contradicts other settings or the machine.
+        """
         if self.parts is None:
             self._prepare()
+        if stage == "fit" and self.cases_of("train"):
+            self._settle_feed()
+
+    def _settle_feed(self) -> Choice:
+        """Choose where training batches are made, and bring the cases there."""
+        if self._choice is None:
+            cases = self.cases_of("train")
+            reason = self._needs_workers
+            needed = 0 if reason else predicted_bytes(self.cache, cases)
+            machine = Machine(free_device_bytes(self._device), free_host_bytes())
+            self._choice = choose_feed(self.feed, needed=needed, machine=machine, needs_workers=reason)
+            if self._rank == 0:
+                log.log(logging.WARNING if self._choice.otherwise else logging.INFO, self._choice.said)
+            if self._choice.place != "workers":
+                self._resident = self._load(cases, on_device=self._choice.place == "device")
+        return self._choice
+
+    @property
+    def _needs_workers(self) -> str:
+        if self.transforms:
+            return "MONAI transforms in data.augmentation work on one sample at a time"
+        return "data.cache: none keeps no case" if isinstance(self.cache.home, NoHome) else ""
+
+    def _load(self, cases: Sequence[Case], *, on_device: bool) -> list[ResidentCase]:
+        place = self._device if on_device else torch.device("cpu")
+        try:
+            return load_cases(self.cache, cases, device=place, patches=self.patches, show=self._rank == 0)
+        except torch.OutOfMemoryError:
+            log.warning("cases: they did not fit the GPU after all: in main memory")
+        torch.cuda.empty_cache()
+        return load_cases(self.cache, cases, device=torch.device("cpu"), patches=self.patches, show=self._rank == 0)
 
     @property
     def _needed(self) -> tuple[str, ...]:
@@ -185,8 +251,20 @@ class BratsDataModule(LightningDataModule):
     def _ranks(self) -> int:
         return self.trainer.world_size if self.trainer else 1
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled, augmented batches.
+    @property
+    def _device(self) -> torch.device:
+        """Where training runs."""
+        strategy = getattr(self.trainer, "strategy", None)
+        return torch.device("cpu") if strategy is None else strategy.root_device
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002
+        """Augment whole batches, of training alone."""
+        if self.batch_augmentation is None or self.trainer is None or not self.trainer.training:
+            return batch
+        return self.batch_augmentation(batch)
+
+    def train_dataloader(self) -> DataLoader[Batch] | ResidentLoader:
+        """Shuffled batches; `on_after_batch_transfer` is still to come where whole batches are augmented.
 
         Raises:
             ConfigError: The split has no training case.
@@ -194,8 +272,14 @@ class BratsDataModule(LightningDataModule):
         cases = self.cases_of("train")
         if not cases:
             raise ConfigError("the split has no case to train on: list some under train, or use `brats test`")
-        dataset = CaseDataset(self.cache, cases, augmentation=self.augmentation)
-        order = ShuffledDraws(len(dataset), seed=self.seed, rank=self._rank, ranks=self._ranks)
+        order = ShuffledDraws(
+            len(cases), samples=self.samples_per_epoch, seed=self.seed, rank=self._rank, ranks=self._ranks
+        )
+        if self._settle_feed().place != "workers":
+            return ResidentLoader(
+                self._resident, sampler=order, batch_size=self.batch_size, device=self._device, patches=self.patches
+            )
+        dataset = CaseDataset(self.cache, cases, augmentation=self.transforms, patches=self.patches)
         return self._loader(dataset, order, batch_size=self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -244,10 +328,8 @@ class BratsDataModule(LightningDataModule):
         order = EveryNth(len(dataset), rank=self._rank, ranks=self._ranks)
         return self._loader(dataset, order, batch_size=self.validation_batch_size)
 
-    def _loader(
-        self, dataset: CaseDataset, order: Sampler[int] | Sampler[Draw], *, batch_size: int
-    ) -> DataLoader[Batch]:
-        workers = min(self.workers, math.ceil(len(dataset) / batch_size), MOST_WORKERS)
+    def _loader(self, dataset: CaseDataset, order: ShuffledDraws | EveryNth, *, batch_size: int) -> DataLoader[Batch]:
+        workers = min(self.workers, math.ceil(len(order) / batch_size), MOST_WORKERS)
         return DataLoader(
             dataset,
             batch_size=batch_size,

@@ -1,6 +1,6 @@
 """Samples for the data loader, and the seeded order in which they come.
 
-A draw is an index with the seed of its augmentation. It depends on the run's seed, the epoch and the case, and on
+A draw is an index with the seed of its patch and augmentation. It depends on the run's seed, the epoch and the case, and on
 nothing else: the number of worker processes, or a stop in between, changes no sample.
 """
 
@@ -16,8 +16,10 @@ from torch.utils.data import Dataset, Sampler
 
 from brats_lightning.data.cache import CaseCache
 from brats_lightning.data.case import Case
+from brats_lightning.data.feeding.patches import Patches, Shape, cut
+from brats_lightning.data.preprocessing import Sample
 from brats_lightning.errors import ConfigError
-from brats_lightning.labels import CASE, IMAGE, LABEL, SPACING
+from brats_lightning.labels import CASE, IMAGE, LABEL, SEED, SPACING
 
 Batch = dict[str, Any]
 
@@ -28,7 +30,7 @@ class Draw:
 
     Args:
         index: Of the case.
-        seed: Of its augmentation, 32 bits.
+        seed: Of its patch and augmentation, 32 bits.
     """
 
     index: int
@@ -36,19 +38,23 @@ class Draw:
 
 
 class ShuffledDraws(Sampler[Draw]):
-    """Every case once an epoch, in an order of its own each epoch.
+    """Every case once an epoch, in an order of its own each epoch, or as many samples as one likes.
 
-    On several ranks each takes every n-th draw; the first few are drawn again where the cases do not divide evenly.
+    Of fewer samples than cases each epoch takes others; of more, every case comes again, with another seed, before one
+    comes a third time. On several ranks each takes every n-th draw; the first few are drawn again where the samples do
+    not divide evenly.
 
     Args:
         size: Number of cases.
-        seed: Of order and augmentation.
+        samples: Of an epoch, over all ranks; null takes every case once.
+        seed: Of order, patches and augmentation.
         rank: Of this process.
         ranks: Number of processes.
     """
 
-    def __init__(self, size: int, *, seed: int, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(self, size: int, *, seed: int, samples: int | None = None, rank: int = 0, ranks: int = 1) -> None:
         self.size = size
+        self.samples = size if samples is None else samples
         self.seed = seed
         self.rank = rank
         self.ranks = ranks
@@ -59,15 +65,17 @@ class ShuffledDraws(Sampler[Draw]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return math.ceil(self.size / self.ranks)
+        return math.ceil(self.samples / self.ranks)
 
     def __iter__(self) -> Iterator[Draw]:
         generator = np.random.default_rng([self.seed, self.epoch])
-        order = generator.permutation(self.size)
-        seeds = generator.integers(2**32, size=self.size)
+        drawn: list[Draw] = []
+        while len(drawn) < self.samples:
+            order = generator.permutation(self.size)
+            seeds = generator.integers(2**32, size=self.size)
+            drawn += [Draw(int(index), int(seeds[index])) for index in order]
         for place in range(self.rank, len(self) * self.ranks, self.ranks):
-            index = int(order[place % self.size])
-            yield Draw(index, int(seeds[index]))
+            yield drawn[place % self.samples]
 
 
 class EveryNth(Sampler[int]):
@@ -90,18 +98,27 @@ class EveryNth(Sampler[int]):
 
 
 class CaseDataset(Dataset[Any]):
-    """Cached samples, augmented where they are drawn for training.
+    """Cached samples, cut and augmented where they are drawn for training.
 
     Args:
         cache: Holds the preprocessed cases.
         cases: Of this part of the split.
         augmentation: MONAI dictionary transforms of `image` and `label`.
+        patches: What to cut out of a training case; null takes it whole.
     """
 
-    def __init__(self, cache: CaseCache, cases: Sequence[Case], *, augmentation: Sequence[Transform] = ()) -> None:
+    def __init__(
+        self,
+        cache: CaseCache,
+        cases: Sequence[Case],
+        *,
+        augmentation: Sequence[Transform] = (),
+        patches: Patches | None = None,
+    ) -> None:
         self.cache = cache
         self.cases = tuple(cases)
         self.augmentation = Compose(list(augmentation)) if augmentation else None
+        self.patches = patches
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -111,16 +128,34 @@ class CaseDataset(Dataset[Any]):
         index = draw.index if isinstance(draw, Draw) else draw
         sample = self.cache.get(self.cases[index])
         item: Batch = {
-            IMAGE: sample.image.float(),
             CASE: sample.case,
             SPACING: torch.tensor(sample.grid.spacing_mm, dtype=torch.float32),
         }
-        if sample.label is not None:
-            item[LABEL] = sample.label.clone()  # augmentation in place must not reach the cache
-        if self.augmentation is not None and isinstance(draw, Draw):
-            self.augmentation.set_random_state(seed=draw.seed)
-            return self.augmentation(item)
-        return item
+        if not isinstance(draw, Draw):
+            item[IMAGE] = sample.image.float()
+            if sample.label is not None:
+                item[LABEL] = sample.label
+            return item
+        item |= self._drawn(sample, draw)
+        if self.augmentation is None:
+            return item
+        self.augmentation.set_random_state(seed=draw.seed)
+        return self.augmentation(item)
+
+    def _drawn(self, sample: Sample, draw: Draw) -> Batch:
+        if sample.label is None:
+            raise RuntimeError(f"{sample.case} has no label to train with")
+        x, y, z = sample.image.shape[1:]
+        size, corner = (x, y, z), (0, 0, 0)
+        if self.patches is not None:
+            foreground = self.patches.foreground_of(sample.label, sample.case)
+            size, corner = self.patches.cut_size, self.patches.corner(size, foreground, draw.seed)
+        # New tensors: augmentation in place must not reach the cache.
+        image = torch.empty(len(sample.image), *size)
+        label = torch.empty(1, *size, dtype=torch.uint8)
+        cut(sample.image, corner, into=image)
+        cut(sample.label, corner, into=label)
+        return {IMAGE: image, LABEL: label, SEED: draw.seed}
 
 
 class UnequalShapesError(ConfigError):
@@ -131,22 +166,32 @@ class UnequalShapesError(ConfigError):
         super().__init__(text.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
+def require_one_shape(shapes: Sequence[tuple[str, Shape]]) -> None:
+    """Refuse samples that cannot be stacked, each given with its case.
+
+    Raises:
+        UnequalShapesError: Samples of more than one shape.
+    """
+    cases = {shape: case for case, shape in shapes}
+    if len(cases) > 1:
+        found = ", ".join(f"{case} has {'×'.join(map(str, shape))}" for shape, case in cases.items())
+        raise UnequalShapesError(
+            f"cases of one batch differ in their voxels: {found}; "
+            "set data.preprocessing.size, cut patches with data.patches, or set batch sizes to 1"
+        )
+
+
 def collate(drawn: Sequence[Batch | list[Batch]]) -> Batch:
     """Stack samples to a batch of plain tensors: image (B, C, X, Y, Z) float32, label (B, 1, X, Y, Z) uint8.
 
+    Training samples have their seeds in it.
     MONAI's crops around labels make a list of patches of one sample: each counts as one of the batch.
 
     Raises:
         UnequalShapesError: Samples of more than one shape.
     """
     items = [item for sample in drawn for item in (sample if isinstance(sample, list) else [sample])]
-    shapes = {"×".join(map(str, item[IMAGE].shape[1:])): item[CASE] for item in items}
-    if len(shapes) > 1:
-        found = ", ".join(f"{case} has {shape}" for shape, case in shapes.items())
-        raise UnequalShapesError(
-            f"cases of one batch differ in their voxels: {found}; "
-            "set data.preprocessing.size, crop patches in data.augmentation, or set batch sizes to 1"
-        )
+    require_one_shape([(item[CASE], tuple(item[IMAGE].shape[1:])) for item in items])
     batch: Batch = {
         IMAGE: torch.stack([torch.as_tensor(item[IMAGE]).as_subclass(torch.Tensor).float() for item in items]),
         SPACING: torch.stack([item[SPACING] for item in items]),
@@ -155,4 +200,6 @@ def collate(drawn: Sequence[Batch | list[Batch]]) -> Batch:
     if all(LABEL in item for item in items):
         labels = [item[LABEL].as_subclass(torch.Tensor).to(torch.uint8) for item in items]
         batch[LABEL] = torch.stack(labels)
+    if all(SEED in item for item in items):
+        batch[SEED] = [item[SEED] for item in items]
     return batch
