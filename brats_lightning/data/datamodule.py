@@ -12,16 +12,17 @@ from monai.transforms import Transform
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from brats_lightning.data.augmentation.fused import FusedAugmentation
 from brats_lightning.data.cache import MOST_WORKERS, CaseCache, FileKey
 from brats_lightning.data.case import Case
 from brats_lightning.data.cases import find_cases
 from brats_lightning.data.dataset import Batch, CaseDataset, EveryNth, ShuffledDraws, collate
-from brats_lightning.data.feeding.feed import Choice, Feed, Machine, choose_feed
+from brats_lightning.data.feeding.feed import Feed
 from brats_lightning.data.feeding.loader import ResidentLoader
-from brats_lightning.data.feeding.memory import free_device_bytes, free_host_bytes, predicted_bytes
 from brats_lightning.data.feeding.patches import Patches
-from brats_lightning.data.feeding.resident import ResidentCase, load_cases
-from brats_lightning.data.homes import CacheHome, NoHome, make_home
+from brats_lightning.data.feeding.placing import place_cases
+from brats_lightning.data.feeding.resident import ResidentCase
+from brats_lightning.data.homes import CacheHome, make_home
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.data.splits import PARTS, HoldOut, Parts, Split, require_cases
 from brats_lightning.errors import ConfigError, DatasetError, Problem
@@ -99,6 +100,7 @@ class BratsDataModule(LightningDataModule):
         self.transforms = augmentation if isinstance(augmentation, Sequence) else ()
         self.batch_augmentation = None if isinstance(augmentation, Sequence) else augmentation
         self.patches = patches
+        self._require_margin_used()
         self.feed = feed
         self.samples_per_epoch = samples_per_epoch
         self.split = split or HoldOut()
@@ -113,8 +115,19 @@ class BratsDataModule(LightningDataModule):
         self._keep_plain_hyperparameters()
         self.parts: Parts | None = None
         self._cases: dict[str, Case] = {}
-        self._choice: Choice | None = None
-        self._resident: list[ResidentCase] = []
+        self._placed = False
+        self._resident: list[ResidentCase] | None = None
+
+    def _require_margin_used(self) -> None:
+        """A margin that nothing cuts off would reach the network."""
+        if self.patches is None or not self.patches.margin or self.transforms:
+            return
+        size = getattr(self.batch_augmentation, "size", None)
+        if size is None or tuple(size) != self.patches.size:
+            raise ConfigError(
+                f"data.patches.margin needs an augmentation of whole batches with size {list(self.patches.size)}, "
+                f"which cuts it off again, found {'none' if size is None else f'size {list(size)}'}"
+            )
 
     def _keep_plain_hyperparameters(self) -> None:
         """What goes into checkpoints must load without unpickling code, also when Python code built this object."""
@@ -122,6 +135,8 @@ class BratsDataModule(LightningDataModule):
         for name in ("preprocessing", "patches"):
             if isinstance(settings := self.hparams.get(name), Preprocessing | Patches):
                 self.hparams[name] = asdict(settings)
+        if isinstance(settings := self.hparams.get("augmentation"), FusedAugmentation):
+            self.hparams["augmentation"] = settings.settings
         for name, value in list(self.hparams.items()):
             if isinstance(value, Path):
                 self.hparams[name] = str(value)
@@ -146,36 +161,22 @@ class BratsDataModule(LightningDataModule):
         if self.parts is None:
             self._prepare()
         if stage == "fit" and self.cases_of("train"):
-            self._settle_feed()
+            self._place_cases()
 
-    def _settle_feed(self) -> Choice:
-        """Choose where training batches are made, and bring the cases there."""
-        if self._choice is None:
-            cases = self.cases_of("train")
-            reason = self._needs_workers
-            needed = 0 if reason else predicted_bytes(self.cache, cases)
-            machine = Machine(free_device_bytes(self._device), free_host_bytes())
-            self._choice = choose_feed(self.feed, needed=needed, machine=machine, needs_workers=reason)
-            if self._rank == 0:
-                log.log(logging.WARNING if self._choice.otherwise else logging.INFO, self._choice.said)
-            if self._choice.place != "workers":
-                self._resident = self._load(cases, on_device=self._choice.place == "device")
-        return self._choice
-
-    @property
-    def _needs_workers(self) -> str:
-        if self.transforms:
-            return "MONAI transforms in data.augmentation work on one sample at a time"
-        return "data.cache: none keeps no case" if isinstance(self.cache.home, NoHome) else ""
-
-    def _load(self, cases: Sequence[Case], *, on_device: bool) -> list[ResidentCase]:
-        place = self._device if on_device else torch.device("cpu")
-        try:
-            return load_cases(self.cache, cases, device=place, patches=self.patches, show=self._rank == 0)
-        except torch.OutOfMemoryError:
-            log.warning("cases: they did not fit the GPU after all: in main memory")
-        torch.cuda.empty_cache()
-        return load_cases(self.cache, cases, device=torch.device("cpu"), patches=self.patches, show=self._rank == 0)
+    def _place_cases(self) -> list[ResidentCase] | None:
+        """The training cases where batches are made of them, None where worker processes read them."""
+        if not self._placed:
+            self._resident = place_cases(
+                self.cache,
+                self.cases_of("train"),
+                feed=self.feed,
+                device=self._device,
+                patches=self.patches,
+                transforms=bool(self.transforms),
+                show=self._rank == 0,
+            )
+            self._placed = True
+        return self._resident
 
     @property
     def _needed(self) -> tuple[str, ...]:
@@ -257,6 +258,11 @@ class BratsDataModule(LightningDataModule):
         strategy = getattr(self.trainer, "strategy", None)
         return torch.device("cpu") if strategy is None else strategy.root_device
 
+    @property
+    def _epoch(self) -> int:
+        loop = getattr(self.trainer, "fit_loop", None)
+        return 0 if loop is None else int(loop.epoch_progress.current.processed)
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:  # noqa: ARG002
         """Augment whole batches, of training alone."""
         if self.batch_augmentation is None or self.trainer is None or not self.trainer.training:
@@ -275,9 +281,11 @@ class BratsDataModule(LightningDataModule):
         order = ShuffledDraws(
             len(cases), samples=self.samples_per_epoch, seed=self.seed, rank=self._rank, ranks=self._ranks
         )
-        if self._settle_feed().place != "workers":
+        # Lightning tells a run that goes on its epoch only when worker processes have begun to fetch.
+        order.set_epoch(self._epoch)
+        if (resident := self._place_cases()) is not None:
             return ResidentLoader(
-                self._resident, sampler=order, batch_size=self.batch_size, device=self._device, patches=self.patches
+                resident, sampler=order, batch_size=self.batch_size, device=self._device, patches=self.patches
             )
         dataset = CaseDataset(self.cache, cases, augmentation=self.transforms, patches=self.patches)
         return self._loader(dataset, order, batch_size=self.batch_size)

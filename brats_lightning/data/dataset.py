@@ -1,7 +1,7 @@
 """Samples for the data loader, and the seeded order in which they come.
 
-A draw is an index with the seed of its patch and augmentation. It depends on the run's seed, the epoch and the case, and on
-nothing else: the number of worker processes, or a stop in between, changes no sample.
+A draw is an index with the seed of its patch and augmentation. It depends on the run's seed, the epoch and the case,
+and on nothing else: the feed, the number of worker processes, or a stop in between, changes no sample.
 """
 
 import math

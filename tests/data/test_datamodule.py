@@ -1,22 +1,28 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+import yaml
+from jsonargparse import ArgumentParser
 from monai.transforms import RandGaussianNoised
+from pytorch_lightning import Callback, LightningModule, Trainer
 
 from brats_lightning.data import datamodule
 from brats_lightning.data.case import Case
 from brats_lightning.data.datamodule import BratsDataModule
+from brats_lightning.data.dataset import Batch
+from brats_lightning.data.feeding.loader import ResidentLoader
+from brats_lightning.data.feeding.patches import Patches
 from brats_lightning.data.preprocessing import Preprocessing, Sample
 from brats_lightning.data.splits import HoldOut, KFold, Listed, Parts
 from brats_lightning.errors import ConfigError, DatasetError
-from brats_lightning.labels import CASE, IMAGE, LABEL, SPACING
+from brats_lightning.labels import CASE, IMAGE, LABEL, SEED, SPACING, TISSUES
 
 Write = Callable[..., Path]
 SMALL = Preprocessing(size=(8, 9, 10))
@@ -61,7 +67,7 @@ def prepared(root: Path, **options: Any) -> BratsDataModule:
     return data
 
 
-def ids(loader: torch.utils.data.DataLoader[dict[str, Any]]) -> list[str]:
+def ids(loader: Iterable[Batch]) -> list[str]:
     return [case for batch in loader for case in batch[CASE]]
 
 
@@ -72,14 +78,16 @@ def break_case(root: Path, number: int) -> None:
 def test_batches_hold_what_the_docstring_says(root: Path) -> None:
     data = prepared(root)
     batch = next(iter(data.train_dataloader()))
-    assert set(batch) == {IMAGE, LABEL, SPACING, CASE}
+    assert set(batch) == {IMAGE, LABEL, SPACING, CASE, SEED}
     assert batch[IMAGE].shape == (2, 4, 8, 9, 10)
     assert batch[IMAGE].dtype == torch.float32
     assert batch[LABEL].shape == (2, 1, 8, 9, 10)
     assert batch[LABEL].dtype == torch.uint8
     assert batch[SPACING].shape == (2, 3)
-    assert len(batch[CASE]) == 2
-    assert next(iter(data.val_dataloader()))[IMAGE].shape[0] == 1
+    assert len(batch[CASE]) == len(batch[SEED]) == 2
+    scored = next(iter(data.val_dataloader()))
+    assert scored[IMAGE].shape[0] == 1
+    assert set(scored) == {IMAGE, LABEL, SPACING, CASE}
 
 
 def test_loaders_follow_the_split(root: Path) -> None:
@@ -116,7 +124,7 @@ def test_worker_processes_change_no_batch(root: Path) -> None:
     loaders = [prepared(root, workers=workers, augmentation=noise).train_dataloader() for workers in (0, 2)]
     for epoch in range(2):
         for loader in loaders:
-            loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+            loader.sampler.set_epoch(epoch)  # type: ignore[union-attr]
         for one, other in zip(*loaders, strict=True):
             assert one[CASE] == other[CASE]
             assert torch.equal(one[IMAGE], other[IMAGE])
@@ -296,3 +304,187 @@ def test_wrong_settings_are_refused(root: Path, tmp_path: Path) -> None:
 def test_cases_are_known_after_setup(root: Path) -> None:
     with pytest.raises(RuntimeError, match="setup has not run"):
         module(root).cases_of("train")
+
+
+class Brighten:
+    """A batch augmentation that leaves traces."""
+
+    def __init__(self, *, by: float = 1.0, size: tuple[int, int, int] | None = None) -> None:
+        self.by = by
+        self.size = size
+        self.seen: list[tuple[list[str], list[int]]] = []
+
+    def __call__(self, batch: Batch) -> Batch:
+        self.seen.append((batch[CASE], batch[SEED]))
+        return batch | {IMAGE: batch[IMAGE] + self.by}
+
+
+PATCHES = Patches((6, 6, 12), foreground=0.5)
+WIDE = Patches((6, 6, 12), margin=0.5)
+
+
+def test_a_margin_is_cut_off_by_the_augmentation(root: Path) -> None:
+    data = prepared(root, patches=WIDE, augmentation=Brighten(size=(6, 6, 12)))
+    assert next(iter(data.train_dataloader()))[IMAGE].shape == (2, 4, 10, 10, 18)
+
+
+@pytest.mark.parametrize("patches", [None, PATCHES])
+def test_the_feed_changes_no_batch(root: Path, tmp_path: Path, patches: Patches | None) -> None:
+    options = {"patches": patches, "samples_per_epoch": 7, "cache": "disk", "cache_dir": tmp_path / "cache"}
+    feeds: list[dict[str, Any]] = [
+        {"feed": "host"},
+        {"feed": "workers", "workers": 0},
+        {"feed": "workers", "workers": 1},
+        {"feed": "workers", "workers": 2},
+    ]
+    loaders = [prepared(root, **options, **feed).train_dataloader() for feed in feeds]
+    assert [isinstance(loader, ResidentLoader) for loader in loaders] == [True, False, False, False]
+    for epoch in range(2):
+        for loader in loaders:
+            loader.sampler.set_epoch(epoch)  # type: ignore[union-attr]
+        for first, *others in zip(*loaders, strict=True):
+            for other in others:
+                assert first.keys() == other.keys()
+                assert (first[CASE], first[SEED]) == (other[CASE], other[SEED])
+                assert all(torch.equal(first[key], other[key]) for key in (IMAGE, LABEL, SPACING))
+
+
+@pytest.mark.parametrize(
+    ("options", "feed"),
+    [
+        ({}, "host"),
+        ({"augmentation": Brighten()}, "host"),
+        ({"augmentation": [RandGaussianNoised(IMAGE)]}, "workers"),
+        ({"cache": "none"}, "workers"),
+        ({"feed": "workers"}, "workers"),
+    ],
+)
+def test_the_feed_follows_from_what_is_asked_for(root: Path, options: dict[str, Any], feed: str) -> None:
+    loader = prepared(root, **options).train_dataloader()
+    assert isinstance(loader, ResidentLoader) == (feed == "host")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"feed": "device"}, "device needs training on an NVIDIA GPU, and this run uses none"),
+        ({"feed": "host", "augmentation": [RandGaussianNoised(IMAGE)]}, "MONAI transforms in data.augmentation work"),
+        ({"feed": "host", "cache": "none"}, "data.cache: none keeps no case; set data.feed to workers"),
+        ({"samples_per_epoch": 0}, "samples_per_epoch must be at least 1, found 0"),
+        ({"patches": WIDE}, r"margin needs an augmentation of whole batches with size \[6, 6, 12\], .* found none"),
+        ({"patches": WIDE, "augmentation": Brighten(size=(6, 6, 6))}, r"size \[6, 6, 12\].*, found size \[6, 6, 6\]"),
+    ],
+)
+def test_a_feed_that_cannot_be_is_refused(root: Path, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        prepared(root, **options)
+
+
+def test_checkpoints_keep_plain_settings(root: Path) -> None:
+    data = module(root, patches=PATCHES, feed="host", samples_per_epoch=3, augmentation=Brighten())
+    assert data.hparams["patches"] == {"size": (6, 6, 12), "foreground": 0.5, "regions": TISSUES, "margin": 0.0}
+    assert (data.hparams["feed"], data.hparams["samples_per_epoch"]) == ("host", 3)
+    assert "augmentation" not in data.hparams
+
+
+class Counting(LightningModule):
+    """Notes what it is given, and learns nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.batches: list[tuple[str, list[str], list[int] | None, float]] = []
+
+    def _note(self, stage: str, batch: Batch) -> torch.Tensor:
+        self.batches.append((stage, batch[CASE], batch.get(SEED), batch[IMAGE].amin().item()))
+        return self.weight.sum()
+
+    def training_step(self, batch: Batch) -> torch.Tensor:
+        return self._note("train", batch)
+
+    def validation_step(self, batch: Batch) -> None:
+        self._note("val", batch)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+class SaveEpochs(Callback):
+    """Checkpoints `0.ckpt`, `1.ckpt` … of a folder.
+
+    Args:
+        folder: Where to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        trainer.save_checkpoint(self.folder / f"{trainer.current_epoch}.ckpt")
+
+
+def fitted(data: BratsDataModule, folder: Path, *, goes_on: Path | None = None) -> Counting:
+    network = Counting()
+    trainer = Trainer(
+        max_epochs=3,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        callbacks=[SaveEpochs(folder)],
+        use_distributed_sampler=False,
+    )
+    trainer.fit(network, datamodule=data, ckpt_path=goes_on, weights_only=True)
+    return network
+
+
+@pytest.mark.parametrize("feed", ["host", "workers"])
+def test_whole_batches_are_augmented_in_training_alone(root: Path, tmp_path: Path, feed: str) -> None:
+    augmentation = Brighten(by=100.0)
+    data = module(root, augmentation=augmentation, feed=feed, samples_per_epoch=4)
+    network = fitted(data, tmp_path)
+    trained = [(cases, seeds) for stage, cases, seeds, _ in network.batches if stage == "train"]
+    assert augmentation.seen == trained
+    assert len(trained) == 3 * 2
+    assert trained[:2] != trained[2:4]
+    assert all((least > 50) == (stage == "train") for stage, _, _, least in network.batches)
+    assert all((seeds is None) == (stage == "val") for stage, _, seeds, _ in network.batches)
+
+
+@pytest.mark.parametrize(("feed", "workers"), [("host", 0), ("workers", 0), ("workers", 2)])
+def test_a_run_that_goes_on_sees_what_it_would_have_seen(root: Path, tmp_path: Path, feed: str, workers: int) -> None:
+    def data() -> BratsDataModule:
+        return module(root, feed=feed, workers=workers, cache="disk", cache_dir=tmp_path / "cache")
+
+    def drawn(network: Counting) -> list[Any]:
+        return [batch for batch in network.batches if batch[0] == "train"]
+
+    whole = drawn(fitted(data(), tmp_path))
+    assert len(whole) == 3 * 3
+    for epochs in (1, 2):
+        rest = fitted(data(), tmp_path, goes_on=tmp_path / f"{epochs - 1}.ckpt")
+        assert drawn(rest) == whole[3 * epochs :]
+
+
+BRIGHTEN = {"class_path": f"{__name__}.Brighten", "init_args": {"by": 3.0}}
+FLIP = {"class_path": "monai.transforms.RandFlipd", "init_args": {"keys": ["image"]}}
+
+
+def test_a_configuration_names_an_augmentation_of_whole_batches_or_a_list(root: Path) -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(BratsDataModule, "data")
+
+    def read(augmentation: object) -> tuple[BratsDataModule, str]:
+        about = {"root": str(root), "cache": "memory", "patches": {"size": [6, 6, 12], "foreground": 0.25}}
+        config = parser.parse_object({"data": about | {"augmentation": augmentation}})
+        return parser.instantiate(config).data, parser.dump(config) if augmentation is BRIGHTEN else ""
+
+    data, written = read(BRIGHTEN)
+    assert data.patches == Patches((6, 6, 12), foreground=0.25)
+    assert isinstance(data.batch_augmentation, Brighten)
+    assert (data.batch_augmentation.by, list(data.transforms)) == (3.0, [])
+    assert yaml.safe_load(written)["data"]["augmentation"]["init_args"]["by"] == 3.0
+    data, _ = read([FLIP])
+    assert data.batch_augmentation is None
+    assert [type(step).__name__ for step in data.transforms] == ["RandFlipd"]

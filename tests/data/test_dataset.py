@@ -13,10 +13,11 @@ from torch.utils.data import DataLoader
 from brats_lightning.data.cache import CaseCache
 from brats_lightning.data.cases import find_cases
 from brats_lightning.data.dataset import Batch, CaseDataset, Draw, EveryNth, ShuffledDraws, collate
+from brats_lightning.data.feeding.patches import Patches
 from brats_lightning.data.homes import MemoryHome
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.errors import ConfigError
-from brats_lightning.labels import CASE, IMAGE, LABEL, SPACING
+from brats_lightning.labels import CASE, IMAGE, LABEL, SEED, SPACING
 
 Write = Callable[..., Path]
 SIZES, RANKS = st.integers(1, 40), st.integers(1, 8)
@@ -100,6 +101,32 @@ def test_order_and_augmentation_depend_on_seed_and_epoch() -> None:
     assert len({draw.seed for draw in first}) == 30
 
 
+@given(SIZES, st.integers(1, 100), RANKS)
+def test_an_epoch_may_have_any_number_of_samples(size: int, samples: int, ranks: int) -> None:
+    alone = list(ShuffledDraws(size, samples=samples, seed=3))
+    assert len(alone) == len(ShuffledDraws(size, samples=samples, seed=3)) == samples
+    counts = [[draw.index for draw in alone].count(index) for index in range(size)]
+    assert max(counts) - min(counts) <= 1  # none a third time before all have come twice
+    assert len(set(alone)) == samples  # a case that comes again has another seed
+    assert alone[:size] == list(ShuffledDraws(size, seed=3))[:samples]
+    shares = [list(ShuffledDraws(size, samples=samples, seed=3, rank=rank, ranks=ranks)) for rank in range(ranks)]
+    assert [draw for place in zip(*shares, strict=True) for draw in place][:samples] == alone
+
+
+def test_patches_are_cut_where_they_are_drawn(cache: CaseCache, tmp_path: Path) -> None:
+    patches = Patches((4, 12, 5), foreground=0.5)
+    dataset = CaseDataset(cache, find_cases(tmp_path / "cases").cases, patches=patches)
+    whole = dataset[2]
+    assert whole[IMAGE].shape == (4, 8, 9, 10)
+    for seed in range(5):
+        item = dataset[Draw(2, seed)]
+        x, y, z = patches.corner((8, 9, 10), patches.foreground_of(whole[LABEL], whole[CASE]), seed)
+        assert y == -1  # 12 voxels of 9: one before, two behind
+        for key in (IMAGE, LABEL):
+            assert torch.equal(item[key][:, :, 1:10], whole[key][:, x : x + 4, :, z : z + 5])
+            assert not item[key][:, :, [0, 10, 11]].any()
+
+
 def test_worker_processes_change_no_sample(cache: CaseCache, tmp_path: Path) -> None:
     dataset = dataset_of(cache, tmp_path, random_augmentation())
     alone = epochs(dataset)
@@ -152,7 +179,7 @@ def test_augmentation_in_place_does_not_reach_the_cache(cache: CaseCache, tmp_pa
 def test_a_batch_is_plain_tensors_of_the_right_types(cache: CaseCache, tmp_path: Path) -> None:
     for augmentation in ([], random_augmentation()):
         ((batch, *_),) = epochs(dataset_of(cache, tmp_path, augmentation), count=1)
-        assert set(batch) == {IMAGE, LABEL, CASE, SPACING}
+        assert set(batch) == {IMAGE, LABEL, CASE, SPACING, SEED}
         for key, shape, kind in (
             (IMAGE, (2, 4, 8, 9, 10), torch.float32),
             (LABEL, (2, 1, 8, 9, 10), torch.uint8),
@@ -162,6 +189,7 @@ def test_a_batch_is_plain_tensors_of_the_right_types(cache: CaseCache, tmp_path:
             assert batch[key].shape == shape
             assert batch[key].dtype == kind
     dataset = dataset_of(cache, tmp_path)
+    assert set(collate([dataset[0]])) == {IMAGE, LABEL, CASE, SPACING}
     assert torch.equal(dataset[0][SPACING], torch.tensor(cache.get(dataset.cases[0]).grid.spacing_mm))
 
 
@@ -174,6 +202,7 @@ def test_every_patch_of_a_sample_counts(cache: CaseCache, tmp_path: Path, patche
     assert batch[LABEL].shape == (2 * patches, 1, 8, 8, 8)
     assert batch[SPACING].shape == (2 * patches, 3)
     assert batch[CASE] == [dataset.cases[0].id] * patches + [dataset.cases[1].id] * patches
+    assert batch[SEED] == [1] * patches + [2] * patches
 
 
 def test_unlabelled_cases_are_stacked_without_label() -> None:
@@ -196,5 +225,5 @@ def test_cases_of_other_shapes_make_no_batch(write_case: Write, tmp_path: Path, 
         list(loader)
     assert str(caught.value) == (
         "cases of one batch differ in their voxels: BraTS2021_00001 has 20×22×18, BraTS2021_00002 has 16×22×18; "
-        "set data.preprocessing.size, crop patches in data.augmentation, or set batch sizes to 1"
+        "set data.preprocessing.size, cut patches with data.patches, or set batch sizes to 1"
     )
