@@ -30,7 +30,8 @@ from monai.inferers import sliding_window_inference
 from brats_lightning.data.cases import find_cases
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.data.reading import read_case
-from brats_lightning.inference.models.checkpoints import build_network, open_checkpoint
+from brats_lightning.inference.models.checkpoints import open_checkpoint
+from brats_lightning.inference.models.networks import build_network
 from brats_lightning.inference.predictor.predictor import Predictor, PredictorOptions
 from brats_lightning.inference.predictor.windows import gaussian
 from brats_lightning.phantom.folder import phantom

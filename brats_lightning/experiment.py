@@ -17,7 +17,6 @@ from jsonargparse import ArgumentParser as JsonArgumentParser
 from jsonargparse.typing import register_type
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from brats_lightning.data.datamodule import BratsDataModule
@@ -25,11 +24,11 @@ from brats_lightning.data.splits import EveryCase
 from brats_lightning.errors import BratsError, CheckpointError, ConfigError
 from brats_lightning.inference.models.checkpoints import POSTPROCESSING, TRAINED_ON, read_checkpoint
 from brats_lightning.inference.native import NativeLabels
-from brats_lightning.inference.postprocessing.postprocess import Step, steps_of
+from brats_lightning.inference.postprocessing.postprocess import steps_of
 from brats_lightning.inference.predictor.predictor import Precision, PredictorOptions
 from brats_lightning.loggers.metrics_csv import MetricsCsv
 from brats_lightning.loggers.wandb_run import WandbRun
-from brats_lightning.model.callbacks import RandomState
+from brats_lightning.model.callbacks import ProgressBar, RandomState
 from brats_lightning.model.module import SegmentationModule
 from brats_lightning.reports.scores import print_scores, write_scores
 from brats_lightning.runs import (
@@ -85,7 +84,7 @@ class BratsCLI(LightningCLI):
                 save_config_callback=SaveRunConfig,
                 trainer_defaults={
                     "use_distributed_sampler": False,  # the data module's samplers know the ranks
-                    "callbacks": [RandomState(), RichProgressBar()],
+                    "callbacks": [RandomState(), ProgressBar()],
                     "logger": {"class_path": f"{WandbRun.__module__}.WandbRun"},
                 },
                 seed_everything_default=0,
@@ -124,7 +123,7 @@ class BratsCLI(LightningCLI):
             parser.add_class_arguments(PredictorOptions, "inference")
             parser.add_argument(
                 "--postprocessing",
-                type=list[Step] | None,
+                type=list[Any] | None,
                 default=None,
                 help="Steps from probabilities to labels; null takes those tuned for the checkpoint, [] none.",
             )
@@ -237,9 +236,8 @@ class BratsCLI(LightningCLI):
                 raise ConfigError("inference and postprocessing are for --grid native, as `brats predict` works")
             return
         checkpoint = read_checkpoint(Path(chosen.ckpt_path))
-        steps = self._get(self.config_init, "postprocessing")
-        if steps is None:
-            steps = steps_of(checkpoint.get(POSTPROCESSING, []))
+        stored = checkpoint.get(POSTPROCESSING, [])
+        steps = steps_of(stored if chosen.postprocessing is None else chosen.postprocessing)
         if options.precision == "auto":
             options = replace(options, precision=_precision_of(self.trainer))
         self.model.native = NativeLabels(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from brats_lightning.labels import CASE, IMAGE, LABEL, SPACING
 from brats_lightning.phantom.folder import phantom
 
 # Small volumes on several threads spend their time waiting for each other.
@@ -162,3 +163,45 @@ def write_labels(tmp_path: Path) -> WriteLabels:
         return path
 
     return write
+
+
+@pytest.fixture
+def cases_of() -> Callable[..., Any]:
+    """Makes a loader of random cases as a module gets them, every label of which is somewhere."""
+    import torch  # noqa: PLC0415 - not every test shall wait for it
+    from torch.utils.data import DataLoader  # noqa: PLC0415
+
+    def make(
+        count: int = 4, *, size: int = 8, labels: Sequence[int] = (0, 1, 2, 3), batch_size: int = 2
+    ) -> "DataLoader[dict[str, Any]]":
+        generator = torch.Generator().manual_seed(0)
+        samples: Any = []
+        for case in range(count):
+            chosen = torch.randint(len(labels), (1, size, size, size), generator=generator)
+            label = torch.tensor(labels, dtype=torch.uint8)[chosen]
+            image = torch.randn((4, size, size, size), generator=generator) + label
+            samples.append({IMAGE: image, LABEL: label, CASE: f"case-{case}", SPACING: torch.ones(3)})
+        return DataLoader(samples, batch_size=batch_size)
+
+    return make
+
+
+@pytest.fixture
+def trainer_of(tmp_path: Path) -> Callable[..., Any]:
+    """Makes a trainer that says nothing."""
+    from pytorch_lightning import Trainer  # noqa: PLC0415 - not every test shall wait for it
+
+    def make(**settings: Any) -> Trainer:
+        quiet: dict[str, Any] = {
+            "accelerator": "cpu",
+            "logger": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "enable_checkpointing": False,
+            "num_sanity_val_steps": 0,
+            "max_epochs": 1,
+            "default_root_dir": tmp_path,
+        }
+        return Trainer(**(quiet | settings))
+
+    return make

@@ -15,6 +15,8 @@ from brats_lightning.nifti import SAME_GRID_MM, Grid, Volume
 
 LEAST_COVERAGE = 0.5
 """An image that shows less of the other's field of view is not of the same place, by its header."""
+RESAMPLED = "resampled by its header"
+"""In the note of such a file."""
 
 
 def reference_modality(modalities: Sequence[Modality], *, align: bool) -> Modality:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from brats_lightning.data.alignment import (
     LEAST_COVERAGE,
+    RESAMPLED,
     coverage,
     on_one_grid,
     reference_modality,
@@ -186,7 +187,7 @@ def _align(case: Case, volumes: dict[Modality, Volume], reference: Modality, not
             continue
         missing = 1 - coverage(volume.grid, wanted)
         beside = f", {missing:.1%} of which lies outside its field of view" if missing else ""
-        notes.append(f"{_name(case.images[modality])}: resampled by its header onto the grid of {its_name}{beside}")
+        notes.append(f"{_name(case.images[modality])}: {RESAMPLED} onto the grid of {its_name}{beside}")
         background = background_value(volume.array) or 0.0
         volumes[modality] = resample_by_header(volume, wanted, background=background)
 

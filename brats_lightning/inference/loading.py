@@ -1,5 +1,7 @@
 """Cases for prediction: which ones are meant, and their preprocessed samples while the network is busy with others."""
 
+import pickle
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +18,7 @@ from brats_lightning.data.preprocessing import Preprocessing, Sample
 from brats_lightning.errors import BratsError, ConfigError, DatasetError, Problem
 from brats_lightning.labels import EDITIONS, Modality
 
-NAMELESS = "case"
+_CASE = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,23 @@ def cases_to_predict(
         raise ConfigError(f"the networks need {', '.join(modalities)}: give --{' --'.join(missing)} too")
     if absent := [path for path in given.values() if not path.is_file()]:
         raise ConfigError(f"no file {', '.join(map(str, absent))}")
+    if len({path.resolve() for path in given.values()}) < len(given):
+        raise ConfigError(f"one file was given as several modalities: {', '.join(map(str, given.values()))}")
     if edition is not None and edition not in EDITIONS:
         raise ConfigError(f"edition {edition!r} is unknown: expected one of {', '.join(EDITIONS)}")
     name = case or common_name([path.name for path in given.values()])
+    if name is None:
+        raise ConfigError("the files' names have nothing in common to call the case by: name it by --case")
+    if not _CASE.fullmatch(name):
+        raise ConfigError(
+            f"--case {name!r}: expected a name for files, of letters, digits, dots, dashes and underscores"
+        )
     wanted: dict[Modality, Path] = {modality: given[modality] for modality in modalities}
     return Found((Case(name, name, edition or "2023", wanted),))
 
 
-def common_name(names: Sequence[str]) -> str:
-    """What the names of a case's files have in common: `patient7` of `patient7_t1.nii.gz` and `patient7_flair.nii.gz`.
+def common_name(names: Sequence[str]) -> str | None:
+    """What the names of a case's files have in common, None where that is nothing one could call it by.
 
     >>> common_name(["patient7_t1.nii.gz", "patient7_t1ce.nii.gz", "patient7_flair.nii.gz"])
     'patient7'
@@ -89,7 +99,7 @@ def common_name(names: Sequence[str]) -> str:
     if len(names) == 1:
         start = start.partition(".")[0]
     divided = max(start.rfind(mark) for mark in "_-.")
-    return start[:divided].strip("_-. ") or NAMELESS if divided > 0 else NAMELESS
+    return start[:divided].strip("_-. ") or None if divided > 0 else None
 
 
 def load_cases(
@@ -116,7 +126,8 @@ def load_cases(
         generator=torch.Generator(),
     )
     try:
-        yield from loader
+        for content in loader:
+            yield pickle.loads(content)  # noqa: S301 - made below
     except RuntimeError as error:
         if "DataLoader worker" in str(error):
             raise BratsError(
@@ -125,7 +136,13 @@ def load_cases(
         raise
 
 
-class _Loading(Dataset[Loaded]):
+class _Loading(Dataset[bytes]):
+    """Loads cases, with one thread each wherever that happens: a sum over other threads would be another number.
+
+    Results cross from process to process by value. Shared memory, PyTorch's own way, is 64 MB in many a container, and
+    a process that finds it full never answers.
+    """
+
     def __init__(self, cases: Sequence[Case], preprocessings: Sequence[Preprocessing], *, align: bool) -> None:
         self.cases = tuple(cases)
         self.preprocessings = tuple(preprocessings)
@@ -134,17 +151,20 @@ class _Loading(Dataset[Loaded]):
     def __len__(self) -> int:
         return len(self.cases)
 
-    def __getitem__(self, index: int) -> Loaded:
+    def __getitem__(self, index: int) -> bytes:
         case = self.cases[index]
-        started = time.perf_counter()
+        started, threads = time.perf_counter(), torch.get_num_threads()
         samples: tuple[Sample, ...] = ()
         problems: tuple[Problem, ...] = ()
+        torch.set_num_threads(1)
         try:
             samples = tuple(preprocessing(case, align=self.align) for preprocessing in self.preprocessings)
         except DatasetError as error:
             problems = error.problems
-        return Loaded(case, samples, problems, time.perf_counter() - started)
+        finally:
+            torch.set_num_threads(threads)
+        return pickle.dumps(Loaded(case, samples, problems, time.perf_counter() - started), protocol=5)
 
 
-def _as_is(loaded: Loaded) -> Loaded:
-    return loaded
+def _as_is(content: bytes) -> bytes:
+    return content

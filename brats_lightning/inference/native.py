@@ -13,10 +13,12 @@ from brats_lightning.data.cache import CaseCache
 from brats_lightning.data.case import Case
 from brats_lightning.data.reading import read_reference
 from brats_lightning.inference.models.checkpoints import intake_of
+from brats_lightning.inference.models.spec import with_own_decision
 from brats_lightning.inference.postprocessing.postprocess import Step, postprocess
 from brats_lightning.inference.predictor.predictor import LoadedMember, Predictor, PredictorOptions
 from brats_lightning.inference.restore import Placement
-from brats_lightning.model.module import ScoredCase
+from brats_lightning.model.outputs import Outputs
+from brats_lightning.model.scored_case import ScoredCase
 
 
 class NativeLabels:
@@ -47,25 +49,28 @@ class NativeLabels:
         self._trained_on = trained_on
         self._predictor: Predictor | None = None
 
-    def __call__(self, network: nn.Module, image: torch.Tensor, case: str) -> ScoredCase:
+    def __call__(self, network: nn.Module, image: torch.Tensor, case: str, *, outputs: Outputs) -> ScoredCase:
         """Labels on the grid of the case's files, in RAS axis order.
 
         Args:
             network: The same at every call.
             image: (C, X, Y, Z), preprocessed.
             case: Its id.
+            outputs: Of the network.
         """
         if self._predictor is None:
             preprocessing = self._cache.preprocessing
             intake = intake_of(network, self._trained_on, preprocessing)
-            self._predictor = Predictor([LoadedMember(network, intake)], self._options, device=image.device)
+            member = LoadedMember(network, intake)
+            self._predictor = Predictor([member], self._options, device=image.device, outputs=[outputs])
             self._cases = {each.id: each for each in self._list_cases()}
         known = self._cases[case]
         sample = self._cache.get(known)
         placement = Placement.between(sample.grid, sample.native)
         probabilities = placement.resample(self._predictor(image))
         spacing_mm = sample.native.ras().spacing_mm
-        labels = postprocess(probabilities, self._postprocessing, spacing_mm=spacing_mm)
+        steps = with_own_decision(self._postprocessing, outputs)
+        labels = postprocess(probabilities, steps, spacing_mm=spacing_mm)
         reference = read_reference(known)
         return ScoredCase(
             case,

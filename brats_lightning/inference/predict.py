@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -14,13 +15,15 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from brats_lightning.data.alignment import RESAMPLED
 from brats_lightning.data.case import Case
 from brats_lightning.data.reading import reference_file
 from brats_lightning.errors import BratsError, DatasetError, Problem
 from brats_lightning.inference.loading import Loaded, cases_to_predict, load_cases
 from brats_lightning.inference.models.checkpoints import Model
 from brats_lightning.inference.models.exported import open_model
-from brats_lightning.inference.postprocessing.postprocess import Step, plain
+from brats_lightning.inference.postprocessing.postprocess import plain, steps_of
+from brats_lightning.inference.predictor.forward import half_precision
 from brats_lightning.inference.predictor.predictor import Mode, Precision, PredictorOptions
 from brats_lightning.inference.results import ResultFolder, Wanted
 from brats_lightning.inference.segmenter import Segmentation, Segmenter
@@ -53,7 +56,7 @@ def predict(
     flips: tuple[Literal["x", "y", "z"], ...] = (),
     precision: Precision = "auto",
     compile: bool = False,  # noqa: A002 - the option's name
-    postprocessing: list[Step] | None = None,
+    postprocessing: list[Any] | None = None,
     align: Literal["header"] | None = None,
     edition: str | None = None,
     device: str = "auto",
@@ -98,27 +101,36 @@ def predict(
         mode=mode,
         window=window,
         overlap=overlap,
-        flips=tuple(sorted(AXES[axis] for axis in flips)),
+        flips=tuple(sorted({AXES[axis] for axis in flips})),
         precision=precision,
         compile=compile,
     )
     wanted = Wanted(labels, probabilities, uncertainty)
     chosen = device_of(device, share)
+    steps = None if postprocessing is None else steps_of(postprocessing)
     models = [open_model(path, trust=trust) for path in checkpoint]
-    segmenter = Segmenter(models, options=options, device=chosen, postprocessing=postprocessing)
+    segmenter = Segmenter(models, options=options, device=chosen, postprocessing=steps)
     settings = {
-        "predictor": asdict(options) | {"flips": list(flips)},
+        "predictor": asdict(options)
+        | {"flips": sorted(set(flips)), "precision": str(half_precision(precision, device=chosen) or "32")},
         "postprocessing": plain(segmenter.postprocessing),
         "wanted": asdict(wanted),
         "align": align,
+        "edition": edition,
     }
     files: Mapping[Modality, Path | None] = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
     found = cases_to_predict(cases, files, case=case, modalities=segmenter.modalities, edition=edition)
     results = ResultFolder(output, key=_key(models, settings), overwrite=overwrite)
     job = _Job(segmenter, results, wanted, align=align is not None, quiet=share.rank > 0)
     mine = found.cases[share.rank :: share.ranks]
-    waiting = [each for each in mine if not results.is_finished(each)]
-    problems = [*(found.problems if share.rank == 0 else ()), *job.run(waiting, workers=_workers(workers, share))]
+    problems = list(found.problems) if share.rank == 0 else []
+    refused: list[Problem] = []
+    waiting = []
+    for each in mine:
+        try:
+            waiting += [] if results.is_finished(each) else [each]
+        except DatasetError as error:
+            refused += error.problems
     about = {
         "version": metadata.version("brats-lightning"),
         "checkpoints": [
@@ -127,17 +139,20 @@ def predict(
         "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "cpu",
         "options": settings,
     }
-    for problem in problems:
-        results.give_up(problem)
+    try:
+        problems += job.run(waiting, workers=_workers(workers, share))
+    except BaseException:
+        with suppress(BratsError):  # also of what was stopped one wants to know what it has done
+            results.summarise(about)
+        raise
+    results.give_up(problems)
     summary = results.summarise(about)
-    if share.rank == 0:
-        skipped = f", {len(mine) - len(waiting)} were finished before" if len(mine) > len(waiting) else ""
-        seconds = time.perf_counter() - started
-        Console(soft_wrap=True).print(
-            f"{job.finished} cases predicted in {seconds:.1f} s{skipped}: {summary}", markup=False, highlight=False
-        )
-    if problems:
-        raise DatasetError(problems)
+    seconds = time.perf_counter() - started
+    before = f", {len(mine) - len(waiting)} were finished before" if len(mine) > len(waiting) else ""
+    what = "1 case" if job.finished == 1 else f"{job.finished} cases"
+    job.console.print(f"{what} predicted in {seconds:.1f} s{before}: {summary}", markup=False, highlight=False)
+    if refused or problems:
+        raise DatasetError([*refused, *problems])
 
 
 class _Job:
@@ -152,6 +167,7 @@ class _Job:
         self.align = align
         self.quiet = quiet
         self.finished = 0
+        self.console = Console(soft_wrap=True)
 
     def run(self, cases: Sequence[Case], *, workers: int) -> list[Problem]:
         """Predict cases; one that cannot be used does not stop the others.
@@ -166,17 +182,31 @@ class _Job:
         writing: list[Future[None]] = []
         loader = load_cases(cases, self.segmenter.preprocessings, align=self.align, workers=workers)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        bar = Progress(*columns, TimeRemainingColumn(), transient=True, disable=self.quiet)
+        bar = Progress(*columns, TimeRemainingColumn(), transient=True, disable=self.quiet, console=self.console)
         with ThreadPoolExecutor(1, thread_name_prefix="writing") as writer, bar as progress:
             for loaded in progress.track(loader, total=len(cases), description="Predicting cases"):
                 problems += loaded.problems
                 if loaded.samples:
-                    writing.append(writer.submit(self._write, loaded, self.segmenter(loaded.samples)))
+                    try:
+                        writing.append(writer.submit(self._write, loaded, self._segment(loaded)))
+                    except DatasetError as error:
+                        problems += error.problems
                 while len(writing) > WRITTEN_AHEAD or (writing and writing[0].done()):
                     problems += self._settle(writing.pop(0))
             for each in writing:
                 problems += self._settle(each)
         return problems
+
+    def _segment(self, loaded: Loaded) -> Segmentation:
+        """What the networks cannot do with one case they may well do with the next."""
+        for note in loaded.samples[0].notes:
+            if RESAMPLED in note:
+                self.console.print(f"{loaded.case.id}: {note}", markup=False, highlight=False)
+        try:
+            return self.segmenter(loaded.samples)
+        except BratsError as error:
+            cure = "the other cases are not affected by it"
+            raise DatasetError(Problem(loaded.case.id, "", str(error), cure)) from error
 
     def _settle(self, written: Future[None]) -> tuple[Problem, ...]:
         try:
@@ -203,7 +233,7 @@ def _workers(wanted: int | None, share: Share) -> int:
         if wanted < 0:
             raise BratsError(f"--workers must not be negative, found {wanted}")
         return wanted
-    return min(max(usable_cores() // max(share.ranks, 1), 1), MOST_WORKERS)
+    return min(max(usable_cores() // share.beside, 1), MOST_WORKERS)
 
 
 def _key(models: Sequence[Model], settings: Mapping[str, Any]) -> str:

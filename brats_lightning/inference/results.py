@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,15 +86,26 @@ class ResultFolder:
         return found
 
     def is_finished(self, case: Case) -> bool:
-        """Whether a case need not be predicted again."""
-        if self.overwrite:
-            return False
-        try:
-            record = json.loads((self.folder / RECORDS / f"{case.id}.json").read_text())
-        except (OSError, ValueError):
-            return False
+        """Whether a case need not be predicted again.
+
+        Raises:
+            DatasetError: Other files were predicted under its name.
+        """
+        record = self._record(case.id)
         files = record.get("files")
-        return record.get("key") == self.key and bool(files) and all((self.folder / name).is_file() for name in files)
+        if self.overwrite or record.get("key") != self.key or not files:
+            return False
+        if record.get("inputs") != _inputs(case):
+            what = f"{self.folder} holds the result of other files, or of their earlier contents, under this name"
+            raise DatasetError(Problem(case.id, "", what, "give another --output, or --overwrite"))
+        return all((self.folder / name).is_file() for name in files)
+
+    def _record(self, case: str) -> dict[str, Any]:
+        try:
+            record: dict[str, Any] = json.loads((self.folder / RECORDS / f"{case}.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return record
 
     def write(
         self,
@@ -141,6 +152,7 @@ class ResultFolder:
             }
         if wanted.uncertainty:
             files[f"{case.id}_entropy.nii.gz"] = _entropy(segmentation.probabilities)
+        self._discard(case.id, but=files)
         native = segmentation.placement.native
         for name, array in files.items():
             path = self.folder / name
@@ -159,6 +171,7 @@ class ResultFolder:
         record = {
             "key": self.key,
             "files": list(files),
+            "inputs": _inputs(case),
             "edition": case.edition,
             "labels": edition,
             "volumes_ml": volumes,
@@ -167,10 +180,21 @@ class ResultFolder:
         }
         self._write_json(Path(RECORDS) / f"{case.id}.json", record)
 
-    def give_up(self, problem: Problem) -> None:
-        """Record why a case has no result."""
-        name = problem.case.replace(os.sep, "_")  # what looks like a case and is none is named after its folder
-        self._write_json(Path(RECORDS) / f"{name}.json", {"key": self.key, "problem": str(problem)})
+    def give_up(self, problems: Sequence[Problem]) -> None:
+        """Record why cases have no result; what an earlier call has written for them is removed."""
+        reasons: dict[str, list[str]] = {}
+        for problem in problems:
+            reasons.setdefault(problem.case, []).append(str(problem))
+        for case, found in reasons.items():
+            name = case.replace(os.sep, "_")  # what looks like a case and is none is named after its folder
+            self._discard(name)
+            self._write_json(Path(RECORDS) / f"{name}.json", {"key": self.key, "problem": "; ".join(found)})
+
+    def _discard(self, case: str, *, but: Collection[str] = ()) -> None:
+        """Remove the files that a case's record names: they would stand for something else from now on."""
+        for name in self._record(case).get("files", ()):
+            if name not in but:
+                (self.folder / Path(name).name).unlink(missing_ok=True)
 
     def summarise(self, about: Mapping[str, Any]) -> Path:
         """Gather the records of all cases, those of other processes too."""
@@ -193,6 +217,15 @@ class ResultFolder:
         finally:
             temporary.unlink(missing_ok=True)
         return path
+
+
+def _inputs(case: Case) -> list[dict[str, Any]]:
+    """What tells a case's files from others of the same name, and from their own earlier contents."""
+    found = []
+    for path in case.files:
+        about = path.stat()
+        found.append({"file": path.name, "bytes": about.st_size, "changed_ns": about.st_mtime_ns})
+    return found
 
 
 def _without_key(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 
 from brats_lightning.data.preprocessing import Preprocessing, Sample
 from brats_lightning.inference.models.checkpoints import Model
-from brats_lightning.inference.models.spec import require_agreement
+from brats_lightning.inference.models.spec import require_agreement, with_own_decision
 from brats_lightning.inference.postprocessing.postprocess import Step, postprocess
 from brats_lightning.inference.predictor.predictor import Predictor, PredictorOptions
 from brats_lightning.inference.restore import Placement
@@ -41,6 +41,8 @@ class Segmenter:
         options: How volumes are covered.
         device: That computes.
         postprocessing: From probabilities to labels; None takes the steps tuned for the first model, where all agree.
+            Without a decision among them it is the most probable label or, where a network gives regions, each region
+            from 0.5 on.
 
     Raises:
         CheckpointError: Models that do not agree in modalities, labels or regions.
@@ -64,7 +66,13 @@ class Segmenter:
             alike.setdefault(model.spec.preprocessing.fingerprint, []).append(model)
         self.preprocessings: tuple[Preprocessing, ...] = tuple(group[0].spec.preprocessing for group in alike.values())
         self._predictors = [
-            Predictor([model.member for model in group], options, device=device) for group in alike.values()
+            Predictor(
+                [model.member for model in group],
+                options,
+                device=device,
+                outputs=[model.spec.outputs for model in group],
+            )
+            for group in alike.values()
         ]
         self._shares = [len(group) / len(models) for group in alike.values()]
         self._device = device
@@ -72,7 +80,9 @@ class Segmenter:
             # Steps that were fitted to one network say nothing about its mean with others.
             agreed = all(spec.postprocessing == specs[0].postprocessing for spec in specs)
             postprocessing = specs[0].postprocessing if agreed else ()
-        self.postprocessing = tuple(postprocessing)
+        # Where one of them thinks in regions, so do they all: their probabilities have the same channels.
+        regions = any(spec.outputs == "regions" for spec in specs)
+        self.postprocessing = with_own_decision(postprocessing, "regions" if regions else "labels")
 
     def __call__(self, samples: Sequence[Sample]) -> Segmentation:
         """Segment a case.

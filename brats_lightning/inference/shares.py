@@ -16,11 +16,13 @@ class Share:
         rank: Number of this process.
         ranks: Of all processes.
         local_rank: Number of this process on its machine.
+        beside: Processes that share the cores this one may use; `srun` gives each task its own.
     """
 
     rank: int = 0
     ranks: int = 1
     local_rank: int = 0
+    beside: int = 1
 
 
 def own_share() -> Share:
@@ -28,12 +30,17 @@ def own_share() -> Share:
 
     A batch script itself, which sees its job's number of tasks too, is one process alone: only `srun` numbers steps.
     """
-    for rank, ranks, local in (
-        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
-        ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    for rank, ranks, local, beside in (
+        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", ""),
+        ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
     ):
         if rank in os.environ and ranks in os.environ:
-            return Share(int(os.environ[rank]), int(os.environ[ranks]), int(os.environ.get(local, "0")))
+            return Share(
+                int(os.environ[rank]),
+                int(os.environ[ranks]),
+                int(os.environ.get(local, "0")),
+                int(os.environ.get(beside, "1")),
+            )
     return Share()
 
 

@@ -1,4 +1,4 @@
-"""What a run keeps: its best and its last checkpoint, and the state of its random generators."""
+"""What a run keeps: its best and its last checkpoint, the state of its random generators; and what it shows."""
 
 import random
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 
 from brats_lightning.runs import CHECKPOINTS
 
@@ -96,3 +96,15 @@ class LastCheckpoint(_RunCheckpoint):
 
     def __init__(self) -> None:
         super().__init__(filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's bar with the last training loss that was looked at: to read it anew would hold up every step."""
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """What the bar shows."""
+        shown: dict[str, Any] = super().get_metrics(trainer, pl_module)
+        loss = getattr(pl_module, "last_loss", None)
+        if loss is not None and trainer.training and not any(name.startswith("train/loss") for name in shown):
+            shown["train/loss"] = round(loss, 4)
+        return shown

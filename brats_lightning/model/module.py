@@ -1,54 +1,35 @@
 """`SegmentationModule`: any network, loss, optimiser and schedule, scored per region."""
 
-import textwrap
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal
 
 import torch
 from monai.inferers import Inferer
-from pytorch_lightning import LightningModule
-from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
-from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import nn
 
-from brats_lightning.errors import CheckpointError, ConfigError
-from brats_lightning.labels import CASE, IMAGE, LABEL, LABELS, SPACING
+from brats_lightning.errors import ConfigError
+from brats_lightning.labels import CASE, IMAGE, LABEL, SPACING
 from brats_lightning.metrics.case_scores import REGION_SCORES
 from brats_lightning.metrics.region_scores import RegionScores
 from brats_lightning.metrics.surface import Convention
+from brats_lightning.model.compiled import Compile, LossOf, as_settings, require_grid
+from brats_lightning.model.outputs import Outputs, decided, foreign_label, refusal, targets
+from brats_lightning.model.schedules import Interval, ScheduledModule
+from brats_lightning.model.scored_case import NativeGrid, ScoredCase
+from brats_lightning.model.supervision import heads_of
+from brats_lightning.model.watch import Watch, require_finite
+from brats_lightning.model.weights import as_network, channels_last_, other_network, plain_order
 
 Stage = Literal["train", "val", "test"]
 Batch = dict[str, Any]
+UNREAD = 50
+"""Steps without a look at the loss, at most; each `trainer.log_every_n_steps` where that is less."""
 
 
-class ScoredCase(NamedTuple):
-    """What the scores of a case are taken of.
-
-    Args:
-        case: Its id.
-        image: Gives the preprocessed image (C, X, Y, Z), made when it is asked for.
-        prediction: (X, Y, Z) uint8 labels.
-        reference: (X, Y, Z) uint8 labels on the same grid.
-        spacing_mm: Of that grid.
-    """
-
-    case: str
-    image: Callable[[], torch.Tensor]
-    prediction: torch.Tensor
-    reference: torch.Tensor
-    spacing_mm: Sequence[float]
-
-
-class NativeGrid(Protocol):
-    """From a network and a preprocessed image (C, X, Y, Z) to labels on the grid of the patient's files."""
-
-    def __call__(self, network: nn.Module, image: torch.Tensor, case: str) -> ScoredCase:
-        """Predict, and read the reference."""
-
-
-class SegmentationModule(LightningModule):
+class SegmentationModule(ScheduledModule):
     """A network that gives every voxel one label, trained and scored.
 
     It logs `train/loss_step` and `train/loss_epoch`; for validation and test the loss and `val/dice_ET`,
@@ -56,9 +37,15 @@ class SegmentationModule(LightningModule):
     the grid of the preprocessed cases, distances in its millimetres, unless `native` is set to what takes predictions
     back to the patients' own grids.
 
+    A network that gives several heads while it trains is trained on all of them (see `supervision`). A loss that is
+    not finite ends training before anything is stored.
+
     Args:
-        network: From images (B, C, X, Y, Z) to logits (B, 1 + labels, X, Y, Z), channel 0 the background.
-        loss: Of logits and label (B, 1, X, Y, Z).
+        network: From images (B, C, X, Y, Z) to logits (B, K, X, Y, Z).
+        loss: Of logits and target: the label (B, 1, X, Y, Z), or for regions masks (B, K, X, Y, Z).
+        outputs: Of the network: `labels`, channel 0 the background, through softmax; or `regions` WT, TC, ET, and RC
+            where cases have a resection cavity, through sigmoid.
+        compile: Network and loss in training by `torch.compile`; `auto`: on a GPU.
         optimizer: Makes an optimiser from the parameters.
         scheduler: Makes a learning-rate schedule from the optimiser.
         scheduler_interval: When the schedule moves on.
@@ -75,24 +62,26 @@ class SegmentationModule(LightningModule):
         network: nn.Module,
         loss: nn.Module,
         *,
+        outputs: Outputs = "labels",
+        compile: Compile = "auto",  # noqa: A002 - as PyTorch and Lightning call it
         optimizer: OptimizerCallable = torch.optim.Adam,
         scheduler: LRSchedulerCallable | None = None,
-        scheduler_interval: Literal["epoch", "step"] = "epoch",
+        scheduler_interval: Interval = "epoch",
         regions: Sequence[str] | Mapping[str, Sequence[int]] = ("ET", "ED", "NCR", "WT", "TC"),
         empty: str = "brats",
         scores: Sequence[str] = REGION_SCORES,
         distances: Convention = "directed",
         inferer: Inferer | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, scheduler, scheduler_interval=scheduler_interval)
         self._keep_plain_hyperparameters()
         self.network = network
         self.loss = loss
-        self.optimizer = optimizer
-        self.scheduler = scheduler
-        self.scheduler_interval = scheduler_interval
+        self.outputs = outputs
         self.inferer: Callable[[torch.Tensor, nn.Module], torch.Tensor] | None = inferer
         self.native: NativeGrid | None = None
+        self._loss_of = LossOf(network, loss, outputs=outputs, compiled=compile)
+        self._watch = Watch(outputs)
         self._smallest: tuple[int, ...] | None = None
         self._largest: tuple[int, ...] | None = None
         try:
@@ -104,42 +93,40 @@ class SegmentationModule(LightningModule):
         """The command line's settings go into checkpoints; objects that Python code hands over would be code there."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"Attribute '\w+' is an instance of `nn.Module`")
-            self.save_hyperparameters(ignore=["inferer"], logger=False)
+            self.save_hyperparameters(ignore=["inferer", "compile"], logger=False)
         for name in [name for name, value in self.hparams.items() if callable(value)]:
             del self.hparams[name]
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits (B, 1 + labels, X, Y, Z) of images (B, C, X, Y, Z)."""
-        logits: torch.Tensor = self.network(image)
-        return logits
+    def setup(self, stage: str) -> None:  # noqa: ARG002
+        """Order the weights before they go to their device: optimisers and replicas copy that order."""
+        if self.trainer.strategy.root_device.type == "cuda":
+            channels_last_(self.network)
 
-    def _step(self, batch: Batch, stage: Stage) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (B, 1 + labels, X, Y, Z) and loss of a batch, logged and scored."""
-        image, label = batch[IMAGE], batch[LABEL]
-        logits = self._logits(image, whole=stage == "train")
-        if self.current_epoch == 0:
-            _require_fit(logits, label, batch[CASE])
-        loss: torch.Tensor = self.loss(logits, label.long())
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (B, K, X, Y, Z) of images (B, C, X, Y, Z)."""
+        return heads_of(self.network(image))[0]
+
+    def _log_loss(self, loss: torch.Tensor, stage: Stage, batch_size: int) -> None:
         self.log(
             f"{stage}/loss",
             loss,
-            batch_size=len(image),
+            batch_size=batch_size,
             on_step=stage == "train",
             on_epoch=True,
-            prog_bar=True,
+            # To show a number is to wait for it: on a GPU a progress bar would hold up every step.
+            prog_bar=stage != "train" or not loss.is_cuda,
             sync_dist=stage != "train",
         )
-        return logits, loss
 
     def _score(self, batch: Batch, stage: Stage) -> list[ScoredCase]:
         """Score a batch where that is asked for: on the grid of the images, or on the patients' own."""
         if self.native is not None:
             scored = [
-                self.native(self.network, image, case) for image, case in zip(batch[IMAGE], batch[CASE], strict=True)
+                self.native(self.network, image, case, outputs=self.outputs)
+                for image, case in zip(batch[IMAGE], batch[CASE], strict=True)
             ]
         else:
-            logits, _ = self._step(batch, stage)
-            prediction = logits.argmax(dim=1).to(torch.uint8)
+            prediction = decided(self._scored_logits(batch, stage), self.outputs)
             spacings = batch[SPACING].tolist()
             scored = [
                 ScoredCase(
@@ -160,20 +147,18 @@ class SegmentationModule(LightningModule):
             )
         return scored
 
-    def _logits(self, image: torch.Tensor, *, whole: bool) -> torch.Tensor:
-        try:
-            return self(image) if whole or self.inferer is None else self.inferer(image, self.network)
-        except torch.OutOfMemoryError as error:
-            raise ConfigError(
-                f"a batch of {list(image.shape)} does not fit into the GPU's memory: lower data.batch_size, "
-                "data.preprocessing.size or the network's channels"
-            ) from error
-        except (RuntimeError, ValueError) as error:
-            if self.global_step:
-                raise  # it did fit before: this is no matter of settings
-            raise ConfigError(
-                f"the network does not take images of shape {list(image.shape)}: {str(error).splitlines()[0]}"
-            ) from error
+    def _scored_logits(self, batch: Batch, stage: Stage) -> torch.Tensor:
+        """Logits of a batch whose loss is logged."""
+        image, label = as_network(batch[IMAGE]), batch[LABEL]
+        with as_settings(image.shape, first=not self.global_step):
+            logits = self(image) if self.inferer is None else self.inferer(image, self)
+        require_grid(logits, label)
+        channels = logits.shape[1]
+        loss: torch.Tensor = self.loss(logits, targets(label, self.outputs, channels=channels))
+        if foreign := int(foreign_label(label, self.outputs, channels=channels)):
+            raise refusal(foreign, batch[CASE], self.outputs, channels=channels)
+        self._log_loss(loss, stage, len(image))
+        return logits
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Take weights over.
@@ -184,14 +169,17 @@ class SegmentationModule(LightningModule):
         try:
             return super().load_state_dict(state_dict, strict=strict, assign=assign)
         except RuntimeError as error:
-            first, *others = [line.strip().rstrip(".") for line in str(error).splitlines()[1:]] or [str(error)]
-            raise CheckpointError(
-                f"the checkpoint's weights are not those of the configured {type(self.network).__name__}: "
-                f"{textwrap.shorten(first, 250)}{f', and {len(others)} more' if others else ''}"
-            ) from error
+            raise other_network(error, self.network) from error
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Prediction chooses whole volumes or windows by the images that the network has seen."""
+        """Refuse what is not finite; prediction chooses whole volumes or windows by the images that were seen.
+
+        Raises:
+            BratsError: Losses since the last look, or weights, that are not finite.
+        """
+        self._watch.read()
+        require_finite(self.network, step=self.global_step)
+        checkpoint["state_dict"] = plain_order(checkpoint["state_dict"])
         if self._smallest and self._largest:
             checkpoint["trained_on"] = {"smallest": list(self._smallest), "largest": list(self._largest)}
 
@@ -200,12 +188,19 @@ class SegmentationModule(LightningModule):
         if seen := checkpoint.get("trained_on"):
             self._smallest, self._largest = tuple(seen["smallest"]), tuple(seen["largest"])
 
-    def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:  # noqa: ARG002
-        """Loss of one batch."""
-        size = tuple(batch[IMAGE].shape[2:])
+    def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        """Loss of one batch; nothing here waits for a GPU, but for every `log_every_n_steps`, when Lightning does."""
+        image = as_network(batch[IMAGE])
+        size = tuple(image.shape[2:])
         self._smallest = tuple(map(min, self._smallest or size, size))
         self._largest = tuple(map(max, self._largest or size, size))
-        return self._step(batch, "train")[1]
+        with as_settings(image.shape, first=not self.global_step):
+            found = self._loss_of(image, batch[LABEL])
+        self._watch.add(found, batch[CASE], step=self.global_step)
+        if len(self._watch) >= self._unread or self._looks_at_each(image, batch_index):
+            self._watch.read()
+        self._log_loss(found.value, "train", len(image))
+        return found.value
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, list[ScoredCase]]:  # noqa: ARG002
         """Score one batch; callbacks get what was scored under `scored`."""
@@ -217,6 +212,7 @@ class SegmentationModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Scores are those of one pass: they stay readable until the next."""
+        self._watch.read()
         self.scores.reset()
 
     on_test_epoch_start = on_validation_epoch_start
@@ -229,6 +225,20 @@ class SegmentationModule(LightningModule):
         """Log the scores over all cases of all processes."""
         self._log_scores("test")
 
+    def _looks_at_each(self, image: torch.Tensor, batch_index: int) -> bool:
+        """Whether a look costs nothing, or is worth it: the first batch of a run tells whether settings fit."""
+        return not image.is_cuda or self.global_step == batch_index == 0
+
+    @property
+    def _unread(self) -> int:
+        """Steps after which losses are looked at: when Lightning reads them anyway."""
+        return min(getattr(self.trainer, "log_every_n_steps", 0) or UNREAD, UNREAD)
+
+    @property
+    def last_loss(self) -> float | None:
+        """The last training loss that was looked at."""
+        return self._watch.loss
+
     @property
     def logged_names(self) -> list[str]:
         """What callbacks and schedules can monitor during training."""
@@ -238,47 +248,6 @@ class SegmentationModule(LightningModule):
         self.log_dict({f"{stage}/{name}": value for name, value in self.scores.compute().items()})
 
     def on_train_epoch_end(self) -> None:
-        """Move plateau schedules on before the epoch's checkpoint is written.
-
-        Lightning would do it afterwards, and never for a run that goes on from that checkpoint.
-        """
-        scheduler = self.lr_schedulers()
-        if isinstance(scheduler, ReduceLROnPlateau) and self.scheduler_interval == "epoch":
-            value = self.trainer.callback_metrics.get(scheduler.monitor)
-            if value is not None:  # Lightning raises where it is missing
-                scheduler.step(value)
-
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Leave out what `on_train_epoch_end` has done."""
-        if not (isinstance(scheduler, ReduceLROnPlateau) and self.scheduler_interval == "epoch"):
-            super().lr_scheduler_step(scheduler, metric)
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser and its schedule, as configured."""
-        optimizer = self.optimizer(self.parameters())
-        if self.scheduler is None:
-            return optimizer
-        scheduler = self.scheduler(optimizer)
-        schedule: LRSchedulerConfigType = {"scheduler": scheduler, "interval": self.scheduler_interval}
-        if isinstance(scheduler, ReduceLROnPlateau):
-            schedule["monitor"] = scheduler.monitor
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
-
-
-def _require_fit(logits: torch.Tensor, label: torch.Tensor, cases: Sequence[str]) -> None:
-    """Compare the network's channels with the labels at hand (a device synchronisation: first epoch only).
-
-    Raises:
-        ConfigError: Logits on another grid than the label, or too few channels.
-    """
-    if logits.shape[2:] != label.shape[2:]:
-        raise ConfigError(
-            f"the network turned images of {list(label.shape[2:])} voxels into logits of {list(logits.shape[2:])}: "
-            "choose a preprocessing size that its strides divide"
-        )
-    if (highest := int(label.max())) >= logits.shape[1]:
-        name = next((name for name, value in LABELS.items() if value == highest), highest)
-        raise ConfigError(
-            f"{', '.join(cases)}: the label {name} needs a network with {highest + 1} output channels, "
-            f"found {logits.shape[1]}"
-        )
+        """Look at the last losses, and move plateau schedules on."""
+        self._watch.read()
+        super().on_train_epoch_end()

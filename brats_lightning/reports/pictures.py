@@ -39,7 +39,7 @@ class OverlayPictures(Callback):
         outputs: Any,
         *_: Any,
     ) -> None:
-        """Draw what is still missing of `outputs["scored"]`, a list of `model.module.ScoredCase`."""
+        """Draw what is still missing of `outputs["scored"]`, a list of `model.scored_case.ScoredCase`."""
         if not trainer.is_global_zero:
             return
         folder = Path(trainer.default_root_dir) / FIGURES

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from brats_lightning.data.preprocessing import Preprocessing
-from brats_lightning.inference.models.checkpoints import build_network
+from brats_lightning.inference.models.networks import build_network
 
 WriteCheckpoint = Callable[..., Path]
 UNET: Mapping[str, Any] = {

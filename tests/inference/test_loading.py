@@ -2,6 +2,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+import torch.multiprocessing.reductions
 
 from brats_lightning.data.case import Case
 from brats_lightning.data.preprocessing import Preprocessing
@@ -64,12 +66,12 @@ def test_four_files_of_any_name_make_a_case(write_case: WriteCase, tmp_path: Pat
     [
         (["a-t1n.nii.gz", "a-t1c.nii.gz"], "a"),
         (["BraTS-GLI-00000-000-t1n.nii.gz", "BraTS-GLI-00000-000-t2f.nii.gz"], "BraTS-GLI-00000-000"),
-        (["t1.nii.gz", "flair.nii.gz"], "case"),
-        (["t1.nii.gz", "t1ce.nii.gz"], "case"),
+        (["t1.nii.gz", "flair.nii.gz"], None),
+        (["t1.nii.gz", "t1ce.nii.gz"], None),
         (["patient_t1c.nii.gz"], "patient"),
     ],
 )
-def test_a_case_is_named_after_what_its_files_share(names: list[str], common: str) -> None:
+def test_a_case_is_named_after_what_its_files_share(names: list[str], common: str | None) -> None:
     assert common_name(names) == common
 
 
@@ -84,8 +86,41 @@ def test_what_is_missing_or_too_much_is_named(write_case: WriteCase, tmp_path: P
         meant(files=files | {"t2w": None, "t2f": None})
     with pytest.raises(ConfigError, match=r"no file .*absent\.nii"):
         meant(files=files | {"t2w": tmp_path / "absent.nii"})
+    for name in ("../elsewhere", "a/b", ".hidden", "a b"):
+        with pytest.raises(ConfigError, match="expected a name for files"):
+            meant(files=files, case=name)
+    with pytest.raises(ConfigError, match="one file was given as several modalities"):
+        meant(files=files | {"t2w": files["t2f"]})
+    nameless = {modality: path.rename(tmp_path / f"{modality}.nii.gz") for modality, path in files.items() if path}
+    with pytest.raises(ConfigError, match="name it by --case"):
+        meant(files={**NO_FILES, **nameless})
+    files = {**NO_FILES, **nameless}
     with pytest.raises(ConfigError, match="edition '2050' is unknown"):
-        meant(files=files, edition="2050")
+        meant(files=files, case="anna", edition="2050")
+
+
+def test_a_case_is_the_same_whether_it_is_loaded_here_or_elsewhere(write_case: WriteCase) -> None:
+    for number in range(2):
+        folder = write_case(f"BraTS2021_0000{number}", shape=(40, 44, 36), seed=number)
+    cases = meant(folder.parent)
+    elsewhere = list(load_cases(cases, [SMALL], align=False, workers=1))
+    for case, loaded in zip(cases, elsewhere, strict=True):
+        (here,) = load_cases([case], [SMALL], align=False, workers=1)
+        torch.testing.assert_close(here.samples[0].image, loaded.samples[0].image, rtol=0, atol=0)
+
+
+def test_results_need_no_shared_memory(write_case: WriteCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In many a container it is smaller than a case."""
+    cases = meant(write_case().parent)
+    for _ in range(2):
+        cases += cases
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch.multiprocessing.reductions, "reduce_storage", full)
+    monkeypatch.setattr(torch.multiprocessing.reductions, "reduce_tensor", full)
+    assert len(list(load_cases(cases, [SMALL], align=False, workers=1))) == 4
 
 
 @pytest.mark.parametrize("workers", [0, 2])

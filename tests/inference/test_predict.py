@@ -14,6 +14,7 @@ from torch import nn
 
 from brats_lightning.cli import main
 from brats_lightning.data.preprocessing import Preprocessing
+from brats_lightning.errors import ConfigError
 from brats_lightning.inference import segmenter as segmenter_module
 
 WriteCheckpoint = Callable[..., Path]
@@ -85,6 +86,7 @@ def test_a_second_call_goes_on_where_the_first_was_stopped(
     assert stop.value.code == 130
     finished = {path: path.stat().st_mtime_ns for path in output.glob("*.nii.gz")}
     assert len(finished) == 3
+    assert len(json.loads((output / "predictions.json").read_text())["cases"]) == 3
     capsys.readouterr()
     predict(phantoms, checkpoint=checkpoint, output=output)
     assert "3 cases predicted" in (said := capsys.readouterr().out)
@@ -200,6 +202,38 @@ def test_processes_share_the_cases(
         assert len(summary["cases"]) == expected
 
 
+def test_what_one_case_meets_in_the_network_stops_no_other(
+    phantoms: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    usual, calls = segmenter_module.Segmenter.__call__, 0
+
+    def too_large(self: Any, samples: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise ConfigError("a volume that does not fit into memory")
+        return usual(self, samples)
+
+    monkeypatch.setattr(segmenter_module.Segmenter, "__call__", too_large)
+    with pytest.raises(SystemExit) as stop:
+        predict(phantoms, checkpoint=checkpoint, output=tmp_path / "out")
+    assert stop.value.code == 1
+    assert "does not fit into memory" in capsys.readouterr().err
+    summary = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert (len(summary["cases"]), len(summary["failed"])) == (CASES - 1, 1)
+
+
+def test_asking_for_a_window_is_asking_for_windows(phantoms: Path, checkpoint: Path, tmp_path: Path) -> None:
+    case = next(phantoms.glob("BraTS*"))
+    predict(case, checkpoint=checkpoint, output=tmp_path / "whole")
+    predict(case, "--window", "8", "8", "8", checkpoint=checkpoint, output=tmp_path / "windows")
+    assert not same(tmp_path / "whole", tmp_path / "windows")
+
+
 def test_options_can_stand_in_a_file(phantoms: Path, checkpoint: Path, tmp_path: Path) -> None:
     settings = {
         "flips": ["x"],
@@ -232,7 +266,7 @@ def test_the_configuration_that_is_shipped_is_the_default(phantoms: Path, checkp
         (["{phantoms}", "--device", "cuda:9"], "cuda:9"),
         (["{phantoms}", "--overlap", "1.5"], "overlap"),
         (["{phantoms}", "--labels", "2050"], "labels '2050'"),
-        (["{phantoms}", "--postprocessing", '[{"class_path": "os.system"}]'], "postprocessing"),
+        (["{phantoms}", "--postprocessing", '[{"class_path": "os.system"}]'], "'os.system' is unknown"),
         (["{phantoms}", "--postprocessing", '[{"class_path": "KeepLargest", "init_args": {"region": "XX"}}]'], "XX"),
     ],
 )

@@ -106,14 +106,16 @@ def test_probabilities_and_entropy_are_maps_on_the_same_grid(tmp_path: Path, lik
 def test_the_record_has_volumes_and_times(tmp_path: Path, like: Path) -> None:
     results = folder(tmp_path)
     write(results, like)
-    results.give_up(Problem("BraTS2021_00002", "", "cut short", "download it again"))
+    results.give_up([Problem("BraTS2021_00002", "", what, "download it again") for what in ("cut short", "empty")])
     summary = json.loads(results.summarise({"device": "cpu"}).read_text())
     record = summary["cases"]["BraTS2021_00001"]
     assert record["volumes_ml"] == {"ET": 0.001, "WT": 0.001}
     assert record["seconds"]["network"] == 1.0
     assert record["seconds"]["write"] > 0
     assert record["edition"] == "2021"
-    assert summary["failed"] == {"BraTS2021_00002": "BraTS2021_00002: cut short; download it again"}
+    assert list(summary["failed"]) == ["BraTS2021_00002"]
+    assert "cut short" in summary["failed"]["BraTS2021_00002"]
+    assert "empty" in summary["failed"]["BraTS2021_00002"]
     assert not results.is_finished(case("BraTS2021_00002"))
     assert summary["device"] == "cpu"
 
@@ -126,6 +128,34 @@ def test_a_finished_case_is_known_and_one_whose_file_is_gone_is_not(tmp_path: Pa
     assert not folder(tmp_path, overwrite=True).is_finished(case())
     (again.folder / "BraTS2021_00001.nii.gz").unlink()
     assert not again.is_finished(case())
+
+
+def test_other_files_of_the_same_name_are_not_taken_for_finished_ones(tmp_path: Path, like: Path) -> None:
+    results, image = folder(tmp_path), tmp_path / "t1.nii.gz"
+    image.write_bytes(b"one patient")
+    anna = Case("case", "case", "2021", {"t1n": image})
+    write(results, like, of=anna)
+    assert results.is_finished(anna)
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "t1.nii.gz"
+    other.write_bytes(b"another patient")
+    with pytest.raises(DatasetError, match="holds the result of other files"):
+        results.is_finished(Case("case", "case", "2021", {"t1n": other}))
+
+
+def test_what_is_given_up_leaves_no_earlier_result_under_its_name(tmp_path: Path, like: Path) -> None:
+    write(folder(tmp_path, key="a"), like, probabilities=True)
+    again = folder(tmp_path, key="b", overwrite=True)
+    again.give_up([Problem("BraTS2021_00001", "", "cut short", "download it again")])
+    assert not list(again.folder.glob("*.nii.gz"))
+    assert list(json.loads(again.summarise({}).read_text())["failed"]) == ["BraTS2021_00001"]
+
+
+def test_a_new_result_leaves_no_maps_of_the_old_one(tmp_path: Path, like: Path) -> None:
+    write(folder(tmp_path, key="a"), like, probabilities=True)
+    again = folder(tmp_path, key="b", overwrite=True)
+    write(again, like)
+    assert [path.name for path in again.folder.glob("*.nii.gz")] == ["BraTS2021_00001.nii.gz"]
 
 
 def test_a_cut_record_is_no_record(tmp_path: Path, like: Path) -> None:

@@ -4,7 +4,9 @@ import torch
 from brats_lightning.errors import ConfigError
 from brats_lightning.inference.shares import Share, device_of, own_share
 
-SEVERAL = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "RANK", "WORLD_SIZE", "LOCAL_RANK")
+SEVERAL = (
+    "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -35,7 +37,8 @@ def test_processes_of_torchrun_share_the_cases(alone: pytest.MonkeyPatch) -> Non
     alone.setenv("RANK", "1")
     alone.setenv("WORLD_SIZE", "2")
     alone.setenv("LOCAL_RANK", "1")
-    assert own_share() == Share(1, 2, 1)
+    alone.setenv("LOCAL_WORLD_SIZE", "2")
+    assert own_share() == Share(1, 2, 1, beside=2)
 
 
 def test_processes_of_one_machine_take_its_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from brats_lightning.model.callbacks import RandomState
+from brats_lightning.model.callbacks import ProgressBar, RandomState
 
 
 def draw() -> tuple[list[float], list[float], list[float]]:
@@ -116,3 +117,12 @@ def test_a_run_that_was_stopped_and_continued_is_the_uncut_run_to_the_last_bit(t
     assert torch.equal(train(tmp_path / "cut", epochs=3, checkpoint=last), uncut)
     last.write_bytes(stored)
     assert not torch.equal(train(tmp_path / "cut", epochs=3, checkpoint=last, keeps=False), uncut)
+
+
+@pytest.mark.parametrize(("logged", "shown"), [({}, 0.1235), ({"train/loss_step": 0.5}, None)])
+def test_the_bar_shows_the_last_loss_that_was_looked_at(logged: dict[str, float], shown: float | None) -> None:
+    trainer: Any = SimpleNamespace(training=True, loggers=[], progress_bar_metrics=logged)
+    module: Any = SimpleNamespace(last_loss=0.12345)
+    assert ProgressBar().get_metrics(trainer, module) == logged | ({} if shown is None else {"train/loss": shown})
+    trainer.training = False
+    assert "train/loss" not in ProgressBar().get_metrics(trainer, module)

@@ -264,7 +264,14 @@ def test_a_checkpoint_is_tensors_and_plain_data_and_gives_the_network_back(tmp_p
     module = module_of(scheduler=partial(torch.optim.lr_scheduler.StepLR, step_size=1))
     fit(module).save_checkpoint(tmp_path / "last.ckpt")
     stored = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert set(stored["hyper_parameters"]) == {"distances", "empty", "regions", "scheduler_interval", "scores"}
+    assert set(stored["hyper_parameters"]) == {
+        "distances",
+        "empty",
+        "outputs",
+        "regions",
+        "scheduler_interval",
+        "scores",
+    }
     fresh = SegmentationModule(pointwise(), loss())
     fresh.load_state_dict(stored["state_dict"])
     image = Boxes()[0][IMAGE][None]

@@ -70,7 +70,7 @@ def _metadata(spec: ModelSpec, *, own: bool) -> dict[str, Any]:
         }
 
     images = {str(index): _CONTENTS[name] for index, name in enumerate(spec.preprocessing.modalities)}
-    labels = {str(index): name for index, name in enumerate(spec.channels)}
+    labels = {str(index): name for index, name in enumerate(spec.output_channels)}
     return {
         "schema": _SCHEMA,
         "version": "1.0.0",

@@ -7,7 +7,7 @@ from brats_lightning.data.bias_field import BiasFieldCorrectiond
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.data.transforms import NormaliseBraind
 from brats_lightning.inference.models.spec import ModelSpec
-from brats_lightning.labels import EDITIONS, MODALITIES, Modality
+from brats_lightning.labels import CHALLENGE_REGIONS, EDITIONS, LABELS, MODALITIES, Modality
 
 Config = dict[str, Any]
 
@@ -40,7 +40,7 @@ def inference_config(spec: ModelSpec, *, weights: str) -> Config:
             "transform": "@preprocessing",
         },
         "inferer": _inferer(spec),
-        "postprocessing": {"_target_": "Compose", "transforms": _postprocessing_steps()},
+        "postprocessing": {"_target_": "Compose", "transforms": _postprocessing_steps(spec)},
         "segment": "$lambda case: @postprocessing({**case,"
         " 'pred': @inferer(case['image'].as_tensor()[None].to(@device), @network)[0].cpu()})",
         "initialize": ["$@network_def.load_state_dict(torch.load(@weights, map_location='cpu', weights_only=True))"],
@@ -118,15 +118,32 @@ def _inferer(spec: ModelSpec) -> Config:
     return {"_target_": "SlidingWindowInferer", "roi_size": list(trained), "overlap": 0.5, "mode": "gaussian"}
 
 
-def _postprocessing_steps() -> list[Config]:
+def _postprocessing_steps(spec: ModelSpec) -> list[Config]:
     """Probabilities go back to the grid of the files, and are decided there."""
     back = {"keys": "pred", "orig_keys": "brain", "transform": "@preprocessing", "nearest_interp": False}
     name = {"keys": "pred", "output_dir": "@output_dir", "output_postfix": "seg", "separate_folder": False}
     return [
-        {"_target_": "Activationsd", "keys": "pred", "softmax": True},
+        {"_target_": "Activationsd", "keys": "pred", "softmax" if spec.outputs == "labels" else "sigmoid": True},
         {"_target_": "Invertd", **back},
-        {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
+        *_decision(spec),
         {"_target_": "SaveImaged", **name, "output_dtype": "$torch.uint8", "resample": False, "print_log": False},
+    ]
+
+
+def _decision(spec: ModelSpec) -> list[Config]:
+    """The most probable label; or WT, in it TC, in that ET, each from 0.5 on, and outside of WT the cavity."""
+    if spec.outputs == "labels":
+        return [{"_target_": "AsDiscreted", "keys": "pred", "argmax": True}]
+    names = spec.output_channels
+    wt, tc, et = (f"x[{names.index(name)}:{names.index(name) + 1}]" for name in CHALLENGE_REGIONS)
+    ed, ncr = LABELS["ED"], LABELS["NCR"]
+    labels = f"{wt} * ({ed} + {tc} * ({ncr - ed} + {et} * {LABELS['ET'] - ncr}))"
+    if "RC" in names:
+        rc = names.index("RC")
+        labels += f" + (1 - {wt}) * x[{rc}:{rc + 1}] * {LABELS['RC']}"
+    return [
+        {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.5},
+        {"_target_": "Lambdad", "keys": "pred", "func": f"$lambda x: {labels}"},
     ]
 
 

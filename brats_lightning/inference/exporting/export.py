@@ -18,8 +18,9 @@ from brats_lightning.inference.exporting.bundle import write_bundle
 from brats_lightning.inference.exporting.graphs import write_onnx, write_pt2, write_torchscript
 from brats_lightning.inference.exporting.verification import CPU, Check, largest_difference, make_checks, small_sizes
 from brats_lightning.inference.models.bundle_folder import SIDECAR, WEIGHTS, is_bundle
-from brats_lightning.inference.models.checkpoints import Model, build_network, open_checkpoint
+from brats_lightning.inference.models.checkpoints import Model, open_checkpoint
 from brats_lightning.inference.models.exported import open_exported
+from brats_lightning.inference.models.networks import build_network
 from brats_lightning.inference.models.runtimes import first_line, require_onnx
 from brats_lightning.inference.models.sidecar import describe, sidecar_of, write_description
 from brats_lightning.inference.models.spec import ModelSpec

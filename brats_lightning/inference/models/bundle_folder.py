@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from brats_lightning.errors import CheckpointError
-from brats_lightning.inference.models.checkpoints import CheckpointMember, Model, build_network
+from brats_lightning.inference.models.checkpoints import CheckpointMember, Model
+from brats_lightning.inference.models.networks import build_network
 from brats_lightning.inference.models.sidecar import read_description
 
 WEIGHTS, INFERENCE = "models/model.pt", "configs/inference.json"

@@ -11,20 +11,18 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
 from torch import nn
 
 from brats_lightning.data.preprocessing import Preprocessing
-from brats_lightning.errors import CheckpointError
-from brats_lightning.inference.models.spec import ModelSpec, channels_of, preprocessing_of
+from brats_lightning.errors import BratsError, CheckpointError
+from brats_lightning.inference.models.networks import build_network
+from brats_lightning.inference.models.spec import ModelSpec, channels_of, outputs_of, preprocessing_of
 from brats_lightning.inference.postprocessing.postprocess import steps_of
 from brats_lightning.inference.predictor.intake import Intake, Size, probe_divisor
 from brats_lightning.inference.predictor.predictor import Member
 from brats_lightning.labels import region_labels
 from brats_lightning.runs import find_checkpoint
 
-TRUSTED = ("brats_lightning", "monai", "torch")
-"""Packages whose networks are imported and built without asking."""
 POSTPROCESSING = "postprocessing"
 TRAINED_ON = "trained_on"
 """Keys of a checkpoint besides Lightning's own: tuned steps, and the smallest and largest training image."""
@@ -93,8 +91,10 @@ def open_checkpoint(path: Path, *, trust: Sequence[str] = ()) -> Model:
         raise CheckpointError(f"{path} is another project's checkpoint: expected one that `brats fit` wrote")
     try:
         spec, network, weights = _build(content, trust)
-    except CheckpointError as error:
+    except BratsError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:  # settings of any other form than expected
+        raise CheckpointError(f"{path}: its settings are incomplete or damaged ({error!r})") from error
     return Model(path, digest_of(path), spec, CheckpointMember(network, weights, spec.intake))
 
 
@@ -134,40 +134,6 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def build_network(settings: Any, *, trust: Sequence[str] = ()) -> nn.Module:
-    """Build a network from `class_path` and `init_args`.
-
-    Raises:
-        CheckpointError: No such settings, a class of a package that is not trusted, or one that cannot be built.
-    """
-    if not isinstance(settings, Mapping) or "class_path" not in settings:
-        raise CheckpointError(
-            "it does not say which network it holds: expected one that `brats fit` trained from a configuration"
-        )
-    for class_path in _class_paths(settings):
-        if (package := class_path.partition(".")[0]) not in {*TRUSTED, *trust}:
-            raise CheckpointError(f"its network uses {class_path}: allow that package's code with --trust {package}")
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--network", type=nn.Module)
-    try:
-        network: nn.Module = parser.instantiate(parser.parse_object({"network": settings})).network
-    except (ArgumentError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"its network {settings['class_path']} cannot be built ({reason})") from error
-    return network.eval().requires_grad_(requires_grad=False)
-
-
-def _class_paths(value: Any) -> Iterator[str]:
-    """Every class named anywhere in plain settings."""
-    if isinstance(value, Mapping):
-        if isinstance(path := value.get("class_path"), str):
-            yield path
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _class_paths(item)
-
-
 def _build(content: Mapping[str, Any], trust: Sequence[str]) -> tuple[ModelSpec, nn.Module, Mapping[str, torch.Tensor]]:
     settings = content["hyper_parameters"]
     network = build_network(settings.get("network"), trust=trust)
@@ -182,13 +148,12 @@ def _build(content: Mapping[str, Any], trust: Sequence[str]) -> tuple[ModelSpec,
         raise CheckpointError(f"its weights are not those of the network it names ({_first_of(error)})") from error
     preprocessing = preprocessing_of(content["datamodule_hyper_parameters"].get("preprocessing") or {})
     intake = intake_of(network, content.get(TRAINED_ON), preprocessing)
-    try:
-        regions = region_labels(settings["regions"])
-        steps = steps_of(content.get(POSTPROCESSING, []))
-    except (LookupError, TypeError, ValueError) as error:
-        raise CheckpointError(f"its settings are incomplete or damaged ({error!r})") from error
-    channels = channels_of(_output_channels(network, intake, len(preprocessing.modalities)))
-    return ModelSpec(settings["network"], preprocessing, channels, regions, intake, steps), network, weights
+    regions = region_labels(settings["regions"])
+    steps = steps_of(content.get(POSTPROCESSING, []))
+    outputs = outputs_of(settings)
+    channels = channels_of(_output_channels(network, intake, len(preprocessing.modalities)), outputs)
+    spec = ModelSpec(settings["network"], preprocessing, channels, regions, intake, steps, outputs)
+    return spec, network, weights
 
 
 def intake_of(network: nn.Module, trained_on: Mapping[str, Any] | None, preprocessing: Preprocessing) -> Intake:

@@ -50,7 +50,13 @@ def describe(
             "spacing_mm": preprocessing.spacing_mm,
             "normalisation": preprocessing.normalisation,
         },
-        "output": {"name": "logits", "dtype": "float32", "axes": axes, "channels": list(spec.channels)},
+        "output": {
+            "name": "logits",
+            "dtype": "float32",
+            "axes": axes,
+            "channels": list(spec.output_channels),
+            "activation": "softmax" if spec.outputs == "labels" else "sigmoid",
+        },
         "editions": edition_values(spec),
         "verification": dict(verification),
     }

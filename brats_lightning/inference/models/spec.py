@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, cast, get_args
 
 from brats_lightning.data.bias_field import N4
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.errors import BratsError, CheckpointError
-from brats_lightning.inference.postprocessing.postprocess import Step, plain, steps_of
+from brats_lightning.inference.postprocessing.decisions import Thresholds
+from brats_lightning.inference.postprocessing.postprocess import Decision, Step, plain, steps_of
 from brats_lightning.inference.predictor.intake import Intake
 from brats_lightning.labels import LABELS, region_labels
+from brats_lightning.model.outputs import REGION_CHANNELS, Outputs, region_channels
 
 FORMAT = 1
 BACKGROUND = "background"
@@ -22,10 +24,11 @@ class ModelSpec:
     Args:
         network: `class_path` and `init_args` it is built from.
         preprocessing: What was done to every case it was trained on; its `modalities` are the input's channels.
-        channels: Of the output: the background, then names of `labels.LABELS` in their order.
+        channels: Of its probabilities: the background, then names of `labels.LABELS` in their order.
         regions: Label values of the regions it was scored on.
         intake: Which images it takes.
         postprocessing: Steps that were tuned for it.
+        outputs: What its own channels mean: the labels of `channels`, or nested regions.
     """
 
     network: Mapping[str, Any]
@@ -34,12 +37,19 @@ class ModelSpec:
     regions: Mapping[str, tuple[int, ...]]
     intake: Intake
     postprocessing: tuple[Step, ...] = ()
+    outputs: Outputs = "labels"
+
+    @property
+    def output_channels(self) -> tuple[str, ...]:
+        """Of its logits."""
+        return self.channels if self.outputs == "labels" else REGION_CHANNELS[: len(self.channels) - 1]
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON can hold it."""
         return {
             "format": FORMAT,
             "network": dict(self.network),
+            "outputs": self.outputs,
             "modalities": list(self.preprocessing.modalities),
             "preprocessing": asdict(self.preprocessing),
             "channels": list(self.channels),
@@ -67,6 +77,7 @@ class ModelSpec:
                 region_labels(settings["regions"]),
                 Intake(tuple(trained) if trained else None, settings["intake"]["whole"], settings["intake"]["divisor"]),
                 steps_of(settings["postprocessing"]),
+                outputs_of(settings),
             )
         except (LookupError, TypeError, ValueError) as error:
             raise CheckpointError(f"the description is incomplete or damaged ({error!r})") from error
@@ -93,12 +104,36 @@ def preprocessing_of(settings: Mapping[str, Any]) -> Preprocessing:
         raise CheckpointError(f"its preprocessing cannot be used ({error})") from error
 
 
-def channels_of(count: int) -> tuple[str, ...]:
-    """Names of a network's output channels.
+def outputs_of(settings: Mapping[str, Any]) -> Outputs:
+    """What a network's channels mean; labels where nobody could choose yet.
 
     Raises:
-        CheckpointError: Fewer or more than there are labels.
+        CheckpointError: A meaning that this version does not have.
     """
+    found = settings.get("outputs", "labels")
+    if found not in get_args(Outputs):
+        raise CheckpointError(f"its outputs are {found!r}, unknown to this version: expected {get_args(Outputs)}")
+    return cast("Outputs", found)
+
+
+def with_own_decision(steps: Sequence[Step], outputs: Outputs) -> tuple[Step, ...]:
+    """Steps, and before them what decides on labels where they do not: for regions, each at 0.5."""
+    if outputs == "labels" or (steps and isinstance(steps[0], Decision)):
+        return tuple(steps)
+    return (Thresholds({}), *steps)
+
+
+def channels_of(count: int, outputs: Outputs = "labels") -> tuple[str, ...]:
+    """Names of a network's probabilities, of which regions give one more than the network has channels.
+
+    Raises:
+        CheckpointError: Fewer or more than there are labels, or regions.
+    """
+    if outputs == "regions":
+        try:
+            count = len(region_channels(count)) + 1
+        except BratsError as error:
+            raise CheckpointError(str(error)) from error
     if not 2 <= count <= len(LABELS) + 1:
         raise CheckpointError(f"expected a network with 2 to {len(LABELS) + 1} output channels, found {count}")
     return (BACKGROUND, *list(LABELS)[: count - 1])

@@ -5,6 +5,7 @@ from dataclasses import asdict, fields
 from typing import Any, cast
 
 import torch
+from jsonargparse import Namespace
 
 from brats_lightning.errors import ConfigError
 from brats_lightning.inference.postprocessing.borders import Closing, FillHoles, Opening
@@ -102,6 +103,8 @@ def steps_of(stored: object) -> tuple[Step, ...]:
 def _step_of(entry: object) -> Step:
     if isinstance(entry, str):
         entry = {"class_path": entry}
+    elif isinstance(entry, Namespace):  # as the command line hands mappings over that name a class
+        entry = entry.as_dict()
     if not isinstance(entry, Mapping) or "class_path" not in entry or set(entry) - {"class_path", "init_args"}:
         raise ConfigError(f"post-processing step {entry!r}: expected class_path and init_args")
     path, arguments = entry["class_path"], entry.get("init_args") or {}

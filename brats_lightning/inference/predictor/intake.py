@@ -1,6 +1,5 @@
 """Which images a network takes: the sizes it was trained on, and those that its strides divide."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import torch
 from torch import nn
 
 from brats_lightning.errors import ConfigError
+from brats_lightning.model.weights import without_values
 
 Size = tuple[int, int, int]
 WINDOW: Size = (128, 128, 128)
@@ -84,16 +84,8 @@ def probe_divisor(network: nn.Module, *, channels: int) -> int | None:
         >>> probe_divisor(nn.Conv3d(4, 2, kernel_size=3, padding=1), channels=4)
         1
     """
-    shapes_only = _on_meta_device(network).eval()
+    shapes_only = without_values(network).eval()
     return next((divisor for divisor in _DIVISORS if _takes(shapes_only, divisor, channels=channels)), None)
-
-
-def _on_meta_device(network: nn.Module) -> nn.Module:
-    """A copy without weights: `deepcopy` takes what it finds in its memory instead of copying it."""
-    without_values: dict[int, object] = {id(value): value.to("meta") for value in network.buffers()}
-    for value in network.parameters():
-        without_values[id(value)] = nn.Parameter(value.detach().to("meta"), requires_grad=False)
-    return copy.deepcopy(network, without_values).to("meta")
 
 
 @torch.no_grad()

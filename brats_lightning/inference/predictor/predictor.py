@@ -15,6 +15,7 @@ from brats_lightning.inference.predictor.forward import guarded, half_precision
 from brats_lightning.inference.predictor.intake import Intake, Size, in_words
 from brats_lightning.inference.predictor.memory import Room, is_out_of_memory, unless_out_of_memory
 from brats_lightning.inference.predictor.windows import Network, pad_evenly, windowed_logits
+from brats_lightning.model.outputs import Outputs, label_probabilities
 
 Mode = Literal["auto", "whole", "windows"]
 Precision = Literal["auto", "32", "bf16", "16"]
@@ -113,18 +114,27 @@ class Predictor:
     with neither. One network at a time is on the device. What did not fit into memory once is not tried again.
 
     Args:
-        members: Networks for equal channels and labels; their intakes may differ.
+        members: Networks for equal labels; their intakes may differ.
         options: How images are given to them.
         device: Where networks run.
+        outputs: What the channels of each of them mean; None: labels.
 
     Raises:
         ConfigError: No networks, or a precision that the device does not have.
     """
 
-    def __init__(self, members: Sequence[Member], options: PredictorOptions, *, device: torch.device) -> None:
+    def __init__(
+        self,
+        members: Sequence[Member],
+        options: PredictorOptions,
+        *,
+        device: torch.device,
+        outputs: Sequence[Outputs] | None = None,
+    ) -> None:
         if not members:
             raise ConfigError("a prediction needs at least one network, found none")
         self.members = tuple(members)
+        self._outputs: Sequence[Outputs] = outputs or ["labels" for _ in members]
         self.options = options
         self.device = device
         self._half = half_precision(options.precision, device=device)
@@ -151,23 +161,25 @@ class Predictor:
     def _average(self, image: Tensor) -> Tensor:
         image = image.to(self.device)
         total: Tensor | None = None
-        for number, (member, room) in enumerate(zip(self.members, self._rooms, strict=True), start=1):
+        together = zip(self.members, self._outputs, self._rooms, strict=True)
+        for number, (member, outputs, room) in enumerate(together, start=1):
             with member.on(self.device) as network:
                 run = guarded(network, device=self.device, half=self._half, compiled=self.options.compile)
                 for axes in self.options.flip_sets:
-                    probabilities = self._probabilities(image.flip(axes) if axes else image, run, member.intake, room)
+                    turned = image.flip(axes) if axes else image
+                    probabilities = self._probabilities(turned, run, member.intake, room, outputs)
                     total = _add(total, probabilities.flip(axes) if axes else probabilities)
             self._require_finite(total, image, number)
         assert total is not None  # noqa: S101 - there is a network
         total /= len(self.members) * len(self.options.flip_sets)
         return total.to(self.device)
 
-    def _probabilities(self, image: Tensor, network: Network, intake: Intake, room: Room) -> Tensor:
+    def _probabilities(self, image: Tensor, network: Network, intake: Intake, room: Room, outputs: Outputs) -> Tensor:
         """Of one image and one network, in a way that memory allows."""
         volume = (image.shape[1], image.shape[2], image.shape[3])
         whole = self._whole_size(volume, intake)
         if whole and math.prod(whole) < room.whole:
-            probabilities = unless_out_of_memory(lambda: _whole(image, network, size=whole))
+            probabilities = unless_out_of_memory(lambda: _whole(image, network, outputs, size=whole))
             if probabilities is not None:
                 return probabilities
             if self.options.mode == "whole":
@@ -184,15 +196,16 @@ class Predictor:
             logits = windowed_logits(
                 image.to(room.sums), network, window=window, overlap=self.options.overlap, batch=room.batch
             )
-            return _softmax_(logits)
+            return _softmax_(logits) if outputs == "labels" else label_probabilities(logits, outputs, dim=0)
 
         while (probabilities := unless_out_of_memory(blended)) is None:
             room.with_less(window)
         return probabilities
 
     def _whole_size(self, volume: Size, intake: Intake) -> Size | None:
-        """What to pad a volume to for one pass; None for windows."""
-        if self.options.mode == "windows" or (self.options.mode == "auto" and not intake.whole):
+        """What to pad a volume to for one pass; None for windows, which asking for their size means too."""
+        as_trained = self.options.mode == "auto"
+        if self.options.mode == "windows" or (as_trained and (self.options.window or not intake.whole)):
             return None
         size = intake.size_for(volume)
         if size is None and self.options.mode == "whole":
@@ -212,10 +225,10 @@ class Predictor:
         raise BratsError(f"network {number} of {len(self.members)} gave values that are not finite: {cure}")
 
 
-def _whole(image: Tensor, network: Network, *, size: Size) -> Tensor:
+def _whole(image: Tensor, network: Network, outputs: Outputs, *, size: Size) -> Tensor:
     """Probabilities (K, X, Y, Z) of an image (C, X, Y, Z) that is padded to `size` for one pass."""
     padded, inside = pad_evenly(image, size)
-    return torch.softmax(network(padded[None])[0][(slice(None), *inside)], dim=0, dtype=torch.float32)
+    return label_probabilities(network(padded[None])[0][(slice(None), *inside)], outputs, dim=0)
 
 
 def _softmax_(logits: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from brats_lightning.inference.segmenter import Segmenter
 from brats_lightning.inference.shares import Share, device_of
 from brats_lightning.inference.tuning.tuning import Tuned, inner_folds, tune
 from brats_lightning.inference.tuning.tuning_cases import TuningCase, metric_of
+from brats_lightning.inference.tuning.tuning_search import EACH_AT_HALF, MOST_PROBABLE, Settings
 from brats_lightning.machine import usable_cores
 from brats_lightning.runs import SPLIT
 
@@ -46,6 +47,7 @@ def tune_postprocessing(
     device: str = "auto",
     workers: int | None = None,
     seed: int = 0,
+    trust: tuple[str, ...] = (),
 ) -> None:
     """Fit post-processing to the validation cases of runs: `brats tune-postprocessing --runs RUN …`.
 
@@ -62,19 +64,27 @@ def tune_postprocessing(
         device: auto, cpu, cuda, or cuda:1.
         workers: Processes; null takes the cores there are.
         seed: Of the folds of a single run.
+        trust: Packages, besides this one, MONAI and PyTorch, whose networks may be imported.
     """
     metric_of(metric)  # a wrong name shall not cost the time of predicting
     if not runs:
         raise ConfigError("no run: give one run, or the runs of a cross-validation")
     settings, chosen = inference or PredictorOptions(), device_of(device, Share())
-    models = [open_checkpoint(run) for run in runs]
+    if folds < 2:
+        raise ConfigError(f"--folds must be at least 2, found {folds}: what is found on one is scored on the others")
+    models = [open_checkpoint(run, trust=trust) for run in runs]
     validated = [_validation_cases(run, model, root) for run, model in zip(runs, models, strict=True)]
     fold_of = _folds(runs, validated, count=folds, seed=seed)
     with tempfile.TemporaryDirectory(dir=runs[0], prefix=".tuning-") as folder:
         cases: list[TuningCase] = []
         for model, found in zip(models, validated, strict=True):
             cases += _predicted(model, found, fold_of=fold_of, folder=Path(folder), options=settings, device=chosen)
-        tuned = tune(cases, metric=metric, workers=usable_cores() if workers is None else workers)
+        tuned = tune(
+            cases,
+            metric=metric,
+            workers=usable_cores() if workers is None else workers,
+            start=_own_decision(models),
+        )
     report(tuned, Console())
     better = tuned.after > tuned.before if tuned.metric.better == "higher" else tuned.after < tuned.before
     for run, model in zip(runs, models, strict=True):
@@ -86,14 +96,25 @@ def tune_postprocessing(
             print(f"{model.path} is left as it was; use the steps by --config {run / STEPS}")  # noqa: T201
 
 
+def _own_decision(models: Sequence[Model]) -> Settings:
+    """What the networks decide by without steps: it is what these have to better."""
+    kinds = {model.spec.outputs for model in models}
+    if len(kinds) > 1:
+        raise ConfigError("some of the runs have networks of labels, some of regions: tune them apart")
+    return MOST_PROBABLE if kinds == {"labels"} else EACH_AT_HALF
+
+
 def _validation_cases(run: Path, model: Model, root: Path | None) -> list[Case]:
     """The cases that a run was validated on, by its own split."""
     stored = read_checkpoint(model.path)["datamodule_hyper_parameters"]
+    if root is None and not stored.get("root"):
+        raise ConfigError(f"{model.path} does not say where its cases are: give their folder by --root")
     folder = root or Path(stored["root"])
     if not (run / SPLIT).is_file():
         raise ConfigError(f"{run} has no {SPLIT}: which cases it was validated on is not known")
     wanted = Parts.read(run / SPLIT).validation
-    found = {case.id: case for case in find_cases(folder, modalities=model.spec.preprocessing.modalities).cases}
+    modalities, edition = model.spec.preprocessing.modalities, stored.get("edition")
+    found = {case.id: case for case in find_cases(folder, modalities=modalities, edition=edition).cases}
     if missing := [case for case in wanted if case not in found]:
         raise ConfigError(
             f"{folder} does not have {missing[0]}, which {run} was validated on: give its folder by --root"
@@ -124,7 +145,8 @@ def _predicted(
 ) -> Iterator[TuningCase]:
     """Probabilities of each case on its own grid, kept on the disk."""
     stored = read_checkpoint(model.path)["datamodule_hyper_parameters"]
-    home = make_home("disk", Path(stored["cache_dir"])) if stored.get("cache") == "disk" else make_home("none", folder)
+    kept = stored.get("cache") == "disk" and stored.get("cache_dir")
+    home = make_home("disk", Path(kept)) if kept else make_home("none", folder)
     cache = CaseCache(model.spec.preprocessing, home)
     segmenter = Segmenter([model], options=options, device=device, postprocessing=())
     for case in track(cases, description=f"Predicting with {model.path}", transient=True):

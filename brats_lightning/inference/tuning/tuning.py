@@ -10,7 +10,7 @@ from brats_lightning.data.splits import KFold
 from brats_lightning.errors import ConfigError
 from brats_lightning.inference.postprocessing.postprocess import Step
 from brats_lightning.inference.tuning.tuning_cases import Box, Metric, Trial, TuningCase, box_of, metric_of, scores_of
-from brats_lightning.inference.tuning.tuning_search import Search, Settings, search
+from brats_lightning.inference.tuning.tuning_search import MOST_PROBABLE, Search, Settings, search
 from brats_lightning.parallel import in_parallel
 
 ALL = ""
@@ -24,7 +24,7 @@ class TunedCase:
     Args:
         case: Its id.
         fold: Its fold.
-        before: Score of the most probable labels.
+        before: Score of what the networks decide by of themselves.
         after: Score with the steps found on the other folds.
     """
 
@@ -62,16 +62,23 @@ class Tuned:
         return _mean(row.after for row in self.rows)
 
 
-def tune(cases: Sequence[TuningCase], *, metric: str = "dice_mean_WT_TC_ET", workers: int = 1) -> Tuned:
+def tune(
+    cases: Sequence[TuningCase],
+    *,
+    metric: str = "dice_mean_WT_TC_ET",
+    workers: int = 1,
+    start: Settings = MOST_PROBABLE,
+) -> Tuned:
     """Search for thresholds and volumes that better the mean of a score over the cases.
 
-    One setting is changed at a time, starting from the most probable label: a threshold for each of WT, TC and ET, the
-    volume under which their pieces are removed, the volume under which ET as a whole becomes NCR.
+    One setting is changed at a time, starting from the networks' own decision: a threshold for each of WT, TC and ET,
+    the volume under which their pieces are removed, the volume under which ET as a whole becomes NCR.
 
     Args:
         cases: In at least two folds.
         metric: A score with a region, such as `hd95_mm_ET`, or its mean over WT, TC and ET (or ET, ED and NCR).
         workers: Processes.
+        start: What the networks decide by of themselves.
 
     Raises:
         ConfigError: An unknown metric, cases named twice or all in one fold.
@@ -86,13 +93,14 @@ def tune(cases: Sequence[TuningCase], *, metric: str = "dice_mean_WT_TC_ET", wor
     if workers > 1:  # every round starts processes: they shall not import PyTorch anew each time
         get_context("forkserver").set_forkserver_preload([scores_of.__module__])
     scores = _Scores(sorted(cases, key=lambda case: case.case), metric_of(metric), workers)
-    found = _search(scores, {fold: [case.case for case in scores.cases if case.fold != fold] for fold in (*folds, ALL)})
+    searched = {fold: [case.case for case in scores.cases if case.fold != fold] for fold in (*folds, ALL)}
+    found = _search(scores, searched, start)
     scores.want({case.case: [found[case.fold]] for case in cases}, doing="Scoring held-out folds")
     rows = tuple(
         TunedCase(
             case.case,
             case.fold,
-            scores.known[case.case, Settings()],
+            scores.known[case.case, start],
             scores.known[case.case, found[case.fold]],
         )
         for case in scores.cases
@@ -154,14 +162,15 @@ class _Scores:
         return sign * _mean(self.known[case, settings] for case in cases)
 
 
-def _search(scores: _Scores, cases: Mapping[str, Sequence[str]]) -> dict[str, Settings]:
+def _search(scores: _Scores, cases: Mapping[str, Sequence[str]], start: Settings) -> dict[str, Settings]:
     """Search on several sets of cases at once, so that each round reads a case once.
 
     Args:
         scores: Of cases under settings.
         cases: Ids by the search's name.
+        start: Of every search.
     """
-    searches: dict[str, Search] = {name: search(scores.metric.tunable) for name in cases}
+    searches: dict[str, Search] = {name: search(scores.metric.tunable, start=start) for name in cases}
     asked = {name: next(one) for name, one in searches.items()}
     found: dict[str, Settings] = {}
     while asked:

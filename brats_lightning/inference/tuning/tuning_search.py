@@ -47,15 +47,19 @@ class Settings:
         return tuple(steps)
 
 
+MOST_PROBABLE = Settings()
+EACH_AT_HALF = Settings(thresholds=EVEN)
+"""What networks decide by of themselves: those of labels, and those of regions."""
 Search = Generator[Sequence[Settings], Sequence[float], Settings]
 
 
-def search(regions: Sequence[str] = CHALLENGE_REGIONS) -> Search:
+def search(regions: Sequence[str] = CHALLENGE_REGIONS, *, start: Settings = MOST_PROBABLE) -> Search:
     """Better one setting at a time until none betters the score, or three times through.
 
     Args:
         regions: Of WT, TC and ET, those whose settings may change: nothing may be bought at the cost of a region that
             is not scored.
+        start: Better than what.
 
     Yields:
         Settings whose mean scores are to be sent, the higher the better.
@@ -64,10 +68,10 @@ def search(regions: Sequence[str] = CHALLENGE_REGIONS) -> Search:
         The best settings met.
     """
     tried = _alternatives(regions)
-    best = Settings()
+    best = start
     (score,) = yield [best]
     for _ in range(PASSES):
-        start = best
+        before = best
         for alternatives in tried:
             candidates = [settings for settings in alternatives(best) if settings != best]
             if not candidates:
@@ -76,7 +80,7 @@ def search(regions: Sequence[str] = CHALLENGE_REGIONS) -> Search:
             highest = max(scores)
             if highest > score + GAIN:
                 best, score = candidates[list(scores).index(highest)], highest
-        if best == start:
+        if best == before:
             break
     return best
 

@@ -9,7 +9,8 @@ from torch import nn
 from brats_lightning.data.bias_field import N4
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.errors import CheckpointError
-from brats_lightning.inference.models.checkpoints import build_network, open_checkpoint
+from brats_lightning.inference.models.checkpoints import open_checkpoint
+from brats_lightning.inference.models.networks import build_network
 
 WriteCheckpoint = Callable[..., Path]
 CPU = torch.device("cpu")
@@ -104,11 +105,53 @@ def test_only_networks_of_trusted_packages_are_imported(write_checkpoint: WriteC
     with pytest.raises(CheckpointError, match=r"elsewhere\.Act"):
         build_network({"class_path": "torch.nn.Sequential", "init_args": {"args": [{"class_path": "elsewhere.Act"}]}})
     with pytest.raises(CheckpointError, match="cannot be built"):
-        build_network({"class_path": "torch.hub.load", "init_args": {}})  # no network
+        build_network({"class_path": "torch.nn.NoSuchNetwork"})
     with pytest.raises(CheckpointError, match="cannot be built"):
         build_network({"class_path": "elsewhere.Net"}, trust=("elsewhere",))  # allowed, but not there
     with pytest.raises(CheckpointError, match="does not say which network"):
         build_network(None)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        # Functions that say that they give a network, to which jsonargparse would hand any text.
+        {"class_path": "torch.fx.graph_module.reduce_graph_module", "init_args": {"body": {}, "import_block": "x"}},
+        {"class_path": "torch.hub.load", "init_args": {}},
+        {
+            "class_path": "brats_lightning.inference.models.networks.build_network",
+            "init_args": {"settings": '{"class_path": "elsewhere.Net"}', "trust": ["elsewhere"]},
+        },
+        {"class_path": "brats_lightning.inference.models.networks.build_network"},
+        {"class_path": "torch.nn.Sequential", "init_args": {"args": '[{"class_path": "torch.hub.load"}]'}},
+        {"class_path": "torch.nn.Identity", "init_args": {"anything": "os.system"}},
+        {"class_path": "torch.nn.Identity", "dict_kwargs": {"a": {"class_path": "subprocess.Popen"}}},
+        {"class_path": "monai.losses.PerceptualLoss", "init_args": {"spatial_dims": 3}},  # would load from the net
+        {"class_path": "torch.nn.modules.module.register_module_forward_hook"},
+    ],
+)
+def test_nothing_but_classes_of_networks_is_ever_called(settings: Any) -> None:
+    with pytest.raises(CheckpointError, match=r"allow that package's code|no class of networks|names and numbers"):
+        build_network(settings)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"hyper_parameters": [1]},
+        {"hyper_parameters": {"network": {"class_path": "torch.nn.Identity"}}},
+        {"state_dict": [1]},
+        {"datamodule_hyper_parameters": None},
+        {"trained_on": {"a": 1}},
+        {"postprocessing": "x"},
+    ],
+    ids=str,
+)
+def test_settings_of_any_other_form_end_in_a_sentence_with_the_file(
+    write_checkpoint: WriteCheckpoint, damage: dict[str, Any]
+) -> None:
+    with pytest.raises(CheckpointError, match=r"model\.ckpt"):
+        open_checkpoint(write_checkpoint(**damage))
 
 
 def test_weights_of_another_network_are_named(write_checkpoint: WriteCheckpoint) -> None:

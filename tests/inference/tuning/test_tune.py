@@ -94,6 +94,26 @@ def test_what_is_found_is_saved_and_used_and_reported_from_other_folds(
     assert not list(runs[0].glob(".tuning-*"))
 
 
+def test_networks_of_regions_are_held_against_their_own_thresholds(
+    write_run: Callable[..., Path], phantoms: Path, tmp_path: Path
+) -> None:
+    cases = sorted(path.name for path in phantoms.glob("BraTS*"))
+    run = write_run("run", cases)
+    checkpoint = run / "checkpoints/best.ckpt"
+    content = torch.load(checkpoint, weights_only=True)
+    content["hyper_parameters"]["outputs"] = "regions"
+    content["hyper_parameters"]["network"]["init_args"]["out_channels"] = 3
+    weight = torch.zeros(3, 4, 1, 1, 1)
+    weight[:, 3] = 1.0
+    content["state_dict"] = {"network.weight": weight, "network.bias": torch.tensor([-1.0, -4.0, -6.0])}
+    torch.save(content, checkpoint)
+    tune("--runs", run, "--folds", 2, "--save", "never")
+    with (run / "postprocessing.csv").open() as file:
+        reported = {row["case"]: float(row["before"]) for row in csv.DictReader(file)}
+    itself = dice_of_whole_tumour(run, phantoms, cases[0], tmp_path / "itself")
+    assert 0 < itself == pytest.approx(reported[cases[0]], abs=0.002)
+
+
 def test_nothing_is_saved_unless_that_is_wished(write_run: Callable[..., Path], phantoms: Path) -> None:
     cases = sorted(path.name for path in phantoms.glob("BraTS*"))
     run = write_run("run", cases)

@@ -1,0 +1,134 @@
+"""What a network's channels mean: labels that exclude each other, or regions that lie inside each other."""
+
+import functools
+import operator
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from brats_lightning.errors import ConfigError
+from brats_lightning.labels import CHALLENGE_REGIONS, LABELS, REGIONS
+
+Outputs = Literal["labels", "regions"]
+CAVITY = "RC"
+REGION_CHANNELS = (*CHALLENGE_REGIONS, CAVITY)
+"""Channels of a network of `regions`; the last one is for editions with a resection cavity, which lies outside WT."""
+_MOST = max(LABELS.values())
+
+
+def region_channels(count: int) -> tuple[str, ...]:
+    """Names of the channels of a network of `regions`.
+
+    Raises:
+        ConfigError: Neither three nor four.
+    """
+    if count not in {len(CHALLENGE_REGIONS), len(REGION_CHANNELS)}:
+        raise ConfigError(
+            f"outputs: regions needs a network with 3 output channels ({', '.join(CHALLENGE_REGIONS)}), or 4 where "
+            f"cases have a resection cavity ({', '.join(REGION_CHANNELS)}), found {count}"
+        )
+    return REGION_CHANNELS[:count]
+
+
+def targets(label: Tensor, outputs: Outputs, *, channels: int) -> Tensor:
+    """What a loss compares logits with, made on the label's device without waiting for it.
+
+    A label that the network has no channel for becomes the highest one it has, as an index out of range would end the
+    process on a GPU: `foreign_label` tells of it. With `regions`, CC counts as a part of TC and comes back as NCR.
+
+    Args:
+        label: (B, 1, X, Y, Z) integer.
+        outputs: Of the network.
+        channels: Of its logits.
+
+    Returns:
+        (B, 1, X, Y, Z) int64 for `labels`, (B, channels, X, Y, Z) float32 masks for `regions`.
+
+    Raises:
+        ConfigError: A network of `regions` with another number of channels.
+    """
+    if outputs == "labels":
+        return label.long().clamp(max=channels - 1)
+    masks = [_isin(label, REGIONS[name]) for name in region_channels(channels)]
+    return torch.cat(masks, dim=1).float()
+
+
+def foreign_label(label: Tensor, outputs: Outputs, *, channels: int) -> Tensor:
+    """A label of the batch that the network cannot express, 0 where there is none: a scalar that nobody waits for.
+
+    Args:
+        label: (B, 1, X, Y, Z) integer.
+        outputs: Of the network.
+        channels: Of its logits.
+    """
+    if outputs == "labels":
+        highest = label.max()
+        return highest * (highest >= channels)
+    cavity = channels < len(REGION_CHANNELS)
+    foreign = (label > _MOST) | (label == LABELS[CAVITY]) if cavity else label > _MOST
+    return (label * foreign).max()
+
+
+def refusal(foreign: int, cases: Sequence[str], outputs: Outputs, *, channels: int) -> ConfigError:
+    """Why a label of some cases cannot be learnt, and the cure."""
+    name = next((name for name, value in LABELS.items() if value == foreign), foreign)
+    where = ", ".join(cases)
+    if outputs == "labels":
+        needed = f"a network with {foreign + 1} output channels"
+    elif name == CAVITY:
+        needed = f"a fourth output channel with outputs: regions ({', '.join(REGION_CHANNELS)})"
+    else:
+        return ConfigError(f"{where}: the label {name} is in none of {', '.join(region_channels(channels))}")
+    return ConfigError(f"{where}: the label {name} needs {needed}, found {channels}")
+
+
+def label_probabilities(logits: Tensor, outputs: Outputs, *, dim: int = 1) -> Tensor:
+    """Float32 probabilities of the background and of each label; they are not negative and sum to 1.
+
+    Of nested regions WT, TC and ET the inner one is cut off at the outer one; then background = 1 − WT, ED = WT − TC,
+    NCR = TC − ET. A resection cavity is cut off at 1 − WT and taken from the background.
+
+    Args:
+        logits: With the network's channels along `dim`.
+        outputs: Of the network.
+        dim: Of the channels.
+
+    Returns:
+        Background, NCR, ED, ET and RC (the labels in the order of their numbers) along `dim`.
+    """
+    if outputs == "labels":
+        return torch.softmax(logits, dim=dim, dtype=torch.float32)
+    region_channels(logits.shape[dim])
+    tumour, core, enhancing, *cavity = torch.sigmoid(logits.float()).unbind(dim)
+    core = torch.minimum(core, tumour)
+    enhancing = torch.minimum(enhancing, core)
+    background = 1 - tumour
+    outside = [torch.minimum(each, background) for each in cavity]
+    for each in outside:
+        background = background - each
+    return torch.stack([background, core - enhancing, tumour - core, enhancing, *outside], dim=dim)
+
+
+def decided(logits: Tensor, outputs: Outputs) -> Tensor:
+    """Labels (B, X, Y, Z) uint8 of logits (B, K, X, Y, Z).
+
+    The most probable one for `labels`; for `regions` what lies in ET, TC and WT, each where its probability and those
+    of the regions around it reach 0.5.
+    """
+    if outputs == "labels":
+        return logits.argmax(dim=1).to(torch.uint8)
+    region_channels(logits.shape[1])
+    tumour, core, enhancing, *cavity = (logits >= 0).unbind(1)
+    labels = torch.zeros_like(tumour, dtype=torch.uint8)
+    for each in cavity:
+        labels.masked_fill_(each, LABELS[CAVITY])
+    core = core & tumour
+    for mask, name in ((tumour, "ED"), (core, "NCR"), (core & enhancing, "ET")):
+        labels.masked_fill_(mask, LABELS[name])
+    return labels
+
+
+def _isin(label: Tensor, values: Sequence[int]) -> Tensor:
+    return functools.reduce(operator.or_, (label == value for value in values))
