@@ -9,9 +9,8 @@ from brats_lightning.cli import main
 CONFIGS = Path(__file__).parents[1] / "configs"
 OVERLAYS = sorted((CONFIGS / "overlays").glob("*.yaml"))
 # Shrinks any configuration to a moment on a CPU; what is tested is that the file builds, trains, validates and tests.
+HOLD_OUT = ["--data.split.validation=1", "--data.split.test=1"]
 SMALL = [
-    "--data.split.validation=1",
-    "--data.split.test=1",
     "--data.workers=0",
     "--data.preprocessing.n4.iterations=[2]",
     "--trainer.max_epochs=1",
@@ -19,7 +18,22 @@ SMALL = [
     "--trainer.num_sanity_val_steps=0",
 ]
 ELSEWHERE = {"predict.yaml"}  # test_predict.py
-SIZES = {"demo.yaml": ["--data.preprocessing.size=[16,16,16]"], "unet3d.yaml": ["--data.preprocessing.size=[32,32,32]"]}
+WINDOWS = [  # patches and windows of 64³ where the files have 128³, on phantoms of 5-mm voxels
+    "--data.preprocessing.spacing_mm=4",
+    "--data.patches.size=[64,64,64]",
+    "--data.augmentation.init_args.size=[64,64,64]",
+    "--model.inferer.init_args.roi_size=[64,64,64]",
+    "--data.samples_per_epoch=2",
+    "--trainer.check_val_every_n_epoch=1",
+    "--data.split.folds=3",
+]
+SIZES = {
+    "demo.yaml": ["--data.preprocessing.size=[16,16,16]", *HOLD_OUT],
+    "unet3d.yaml": ["--data.preprocessing.size=[32,32,32]", *HOLD_OUT],
+    "dynunet.yaml": [*WINDOWS, "--model.network.init_args.filters=[4,8,8,8,8,8]"],
+    "segresnet.yaml": [*WINDOWS, "--model.network.init_args.init_filters=8"],
+    "swinunetr.yaml": [*WINDOWS, "--model.network.init_args.feature_size=12"],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -38,15 +52,19 @@ def test_every_configuration_is_tried_here() -> None:
 @pytest.mark.parametrize("name", sorted(SIZES))
 def test_a_configuration_trains_and_is_scored(name: str, phantoms: Path) -> None:
     main(["fit", f"--config={CONFIGS / name}", "--run=run", f"--data.root={phantoms}", *SMALL, *SIZES[name]])
-    main(["test", "--run=run"])
-    assert Path("run/scores_test.csv").read_text().count("\n") == 6
+    scored = "validation" if "--data.split.folds=3" in SIZES[name] else "test"
+    main(["validate" if scored == "validation" else "test", "--run=run"])
+    assert (Path(f"run/scores_{scored}.csv").read_text().count("\n") - 1) % 5 == 0
+    case = next(path.name for path in phantoms.glob("BraTS*"))
+    main(["predict", str(phantoms / case), "--checkpoint=run", "--output=predictions"])
+    assert Path(f"predictions/{case}.nii.gz").is_file()
     assert list(Path("run/wandb").glob("offline-run-*/*.wandb"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
 def test_an_overlay_changes_the_3d_unet(overlay: Path, phantoms: Path) -> None:
-    small = [*SMALL, "--data.preprocessing.bias_field=false", "--trainer.logger=false"]
+    small = [*SMALL, *HOLD_OUT, "--data.preprocessing.bias_field=false", "--trainer.logger=false"]
     if overlay.name == "one_millimetre.yaml":
         # Patches and windows of 32³ where the file has 128³, on phantoms of 5-mm voxels.
         Path("small.yaml").write_text(overlay.read_text().replace("128, 128, 128", "32, 32, 32"))
