@@ -89,8 +89,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128 if DEVICE == "cuda" else 64)
     parser.add_argument("--cases", type=int, default=12)
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("more", nargs="*", help="further options of `brats fit`, after --")
-    options = parser.parse_args()
+    options, more = parser.parse_known_args()
+    more = [word for word in more if word != "--"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         root = options.root
@@ -107,7 +107,7 @@ def main() -> None:
         base = bare(options.config, options.size)
         print(f"| bare step | {base:.2f} | 1 | – |", flush=True)
         small = [f"--data.preprocessing.size=[{options.size},{options.size},{options.size}]"]
-        small += ["--data.split.validation=1", "--data.split.test=0", *options.more]
+        small += ["--data.split.validation=1", "--data.split.test=0", *more]
         for what, configs in (
             ("brats fit", [options.config]),
             ("the same, MONAI's transforms in workers", [options.config, MONAI]),

@@ -31,6 +31,12 @@ SIZES = {
     "demo.yaml": ["--data.preprocessing.size=[16,16,16]", *HOLD_OUT],
     "unet3d.yaml": ["--data.preprocessing.size=[32,32,32]", *HOLD_OUT],
     "dynunet.yaml": [*WINDOWS, "--model.network.init_args.filters=[4,8,8,8,8,8]"],
+    "few_cases.yaml": [
+        *WINDOWS,
+        "--model.network.init_args.filters=[4,8,8,8,8]",
+        "--trainer.max_steps=1",
+        "--trainer.limit_val_batches=1",
+    ],
     "segresnet.yaml": [*WINDOWS, "--model.network.init_args.init_filters=8"],
     "swinunetr.yaml": [*WINDOWS, "--model.network.init_args.feature_size=12"],
 }
@@ -53,8 +59,10 @@ def test_every_configuration_is_tried_here() -> None:
 def test_a_configuration_trains_and_is_scored(name: str, phantoms: Path) -> None:
     main(["fit", f"--config={CONFIGS / name}", "--run=run", f"--data.root={phantoms}", *SMALL, *SIZES[name]])
     scored = "validation" if "--data.split.folds=3" in SIZES[name] else "test"
-    main(["validate" if scored == "validation" else "test", "--run=run"])
-    assert (Path(f"run/scores_{scored}.csv").read_text().count("\n") - 1) % 5 == 0
+    kept = "best" if Path("run/checkpoints/best.ckpt").exists() else "last"
+    main(["validate" if scored == "validation" else "test", "--run=run", f"--ckpt_path={kept}"])
+    ending = "" if kept == "best" else "_last"
+    assert (Path(f"run/scores_{scored}{ending}.csv").read_text().count("\n") - 1) % 5 == 0
     case = next(path.name for path in phantoms.glob("BraTS*"))
     main(["predict", str(phantoms / case), "--checkpoint=run", "--output=predictions"])
     assert Path(f"predictions/{case}.nii.gz").is_file()

@@ -21,7 +21,7 @@ from brats_lightning.inference.postprocessing.postprocess import steps_of
 from brats_lightning.inference.predictor.intake import Intake, Size, probe_divisor
 from brats_lightning.inference.predictor.predictor import Member
 from brats_lightning.labels import region_labels
-from brats_lightning.runs import find_checkpoint
+from brats_lightning.runs import CHECKPOINTS, NAMED_CHECKPOINTS, find_checkpoint
 
 POSTPROCESSING = "postprocessing"
 TRAINED_ON = "trained_on"
@@ -77,7 +77,7 @@ def open_checkpoint(path: Path, *, trust: Sequence[str] = ()) -> Model:
     """Open a checkpoint that `brats fit` wrote.
 
     Args:
-        path: The file, or the folder of a run, whose best checkpoint is meant.
+        path: The file, or the folder of a run, whose best checkpoint is meant, or the last where it keeps no best one.
         trust: Further packages whose networks may be imported.
 
     Raises:
@@ -85,7 +85,8 @@ def open_checkpoint(path: Path, *, trust: Sequence[str] = ()) -> Model:
             built from it.
     """
     if path.is_dir():
-        path = find_checkpoint("best", path)
+        kept = [name for name in NAMED_CHECKPOINTS if (path / CHECKPOINTS / f"{name}.ckpt").is_file()]
+        path = find_checkpoint(kept[0] if kept else "best", path)
     content = read_checkpoint(path)
     if not {"hyper_parameters", "datamodule_hyper_parameters"} <= content.keys():
         raise CheckpointError(f"{path} is another project's checkpoint: expected one that `brats fit` wrote")

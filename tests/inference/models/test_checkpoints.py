@@ -60,8 +60,10 @@ def test_what_it_was_trained_on_tells_patches_from_volumes(
 
 
 def test_a_run_folder_means_its_best_checkpoint(write_checkpoint: WriteCheckpoint, tmp_path: Path) -> None:
-    path = write_checkpoint("run/checkpoints/best.ckpt")
-    assert open_checkpoint(tmp_path / "run").path == path
+    last = write_checkpoint("run/checkpoints/last.ckpt")
+    assert open_checkpoint(tmp_path / "run").path == last
+    best = write_checkpoint("run/checkpoints/best.ckpt")
+    assert open_checkpoint(tmp_path / "run").path == best
 
 
 def test_files_that_are_no_checkpoint_are_named(write_checkpoint: WriteCheckpoint, tmp_path: Path) -> None:
