@@ -391,8 +391,11 @@ def _with_config_of_run(subcommand: str, arguments: Sequence[str]) -> list[str]:
     config = Path(known.run) / CONFIG
     if not config.is_file():
         raise ConfigError(f"no run in {known.run}: expected {config}; a new run needs a --config")
-    # What a run was last continued from is no part of the next command.
-    return ["--config", str(config), "--ckpt_path", "null" if subcommand == "fit" else "best", *arguments]
+    # What a run was last continued from is no part of the next command, nor how much of the data training looked at.
+    if subcommand == "fit":
+        return ["--config", str(config), "--ckpt_path", "null", *arguments]
+    whole = [f"--trainer.limit_{part}_batches=null" for part in ("val", "test")]
+    return ["--config", str(config), "--ckpt_path", "best", *whole, *arguments]
 
 
 def _same_data(run: Path, root: Path) -> bool:

@@ -206,6 +206,15 @@ def test_scores_can_be_taken_on_the_grid_that_the_network_sees(home: Path, capsy
     assert "for --grid native" in refused
 
 
+def test_a_run_that_never_validated_is_scored_on_all_its_cases(home: Path) -> None:
+    last = "--trainer.callbacks=brats_lightning.model.callbacks.LastCheckpoint"
+    main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs=1", "--trainer.limit_val_batches=0", last])
+    main(["validate", "--run=runs/tiny", "--ckpt_path=last"])
+    assert {row["case"] for row in rows(Path("runs/tiny/scores_validation_last.csv"))} == set(
+        json.loads(Path("runs/tiny/split.json").read_text())["validation"]
+    )
+
+
 def test_runs_never_overwrite_each_other(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         main(["fit", "--config", "tiny.yaml", "--trainer.max_epochs=1"])
