@@ -17,7 +17,7 @@ from brats_lightning.data.cache import MOST_WORKERS, CaseCache, FileKey
 from brats_lightning.data.case import Case
 from brats_lightning.data.cases import find_cases
 from brats_lightning.data.dataset import Batch, CaseDataset, EveryNth, ShuffledDraws, collate
-from brats_lightning.data.feeding.feed import Feed
+from brats_lightning.data.feeding.feed import Feed, Place
 from brats_lightning.data.feeding.loader import ResidentLoader
 from brats_lightning.data.feeding.patches import Patches
 from brats_lightning.data.feeding.placing import place_cases
@@ -120,7 +120,7 @@ class BratsDataModule(LightningDataModule):
 
     def _require_margin_used(self) -> None:
         """A margin that nothing cuts off would reach the network."""
-        if self.patches is None or not self.patches.margin or self.transforms:
+        if self.patches is None or not self.patches.margin:
             return
         size = getattr(self.batch_augmentation, "size", None)
         if size is None or tuple(size) != self.patches.size:
@@ -162,6 +162,15 @@ class BratsDataModule(LightningDataModule):
             self._prepare()
         if stage == "fit" and self.cases_of("train"):
             self._place_cases()
+
+    @property
+    def fed_from(self) -> Place | None:
+        """Where training batches are made, None before that is known."""
+        if not self._placed:
+            return None
+        if self._resident is None:
+            return "workers"
+        return "device" if self._resident and self._resident[0].image.is_cuda else "host"
 
     def _place_cases(self) -> list[ResidentCase] | None:
         """The training cases where batches are made of them, None where worker processes read them."""

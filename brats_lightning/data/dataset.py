@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, Sampler
 
 from brats_lightning.data.cache import CaseCache
 from brats_lightning.data.case import Case
-from brats_lightning.data.feeding.patches import Patches, Shape, cut
+from brats_lightning.data.feeding.patches import Foreground, Patches, Shape, cut
 from brats_lightning.data.preprocessing import Sample
 from brats_lightning.errors import ConfigError
 from brats_lightning.labels import CASE, IMAGE, LABEL, SEED, SPACING
@@ -40,9 +40,9 @@ class Draw:
 class ShuffledDraws(Sampler[Draw]):
     """Every case once an epoch, in an order of its own each epoch, or as many samples as one likes.
 
-    Of fewer samples than cases each epoch takes others; of more, every case comes again, with another seed, before one
-    comes a third time. On several ranks each takes every n-th draw; the first few are drawn again where the samples do
-    not divide evenly.
+    Fewer samples than cases are the first of a new order each epoch; of more, every case comes again, with another
+    seed, before one comes a third time. On several ranks each takes every n-th draw; the first few are drawn again
+    where the samples do not divide evenly.
 
     Args:
         size: Number of cases.
@@ -119,6 +119,7 @@ class CaseDataset(Dataset[Any]):
         self.cases = tuple(cases)
         self.augmentation = Compose(list(augmentation)) if augmentation else None
         self.patches = patches
+        self._foreground: dict[str, Foreground] = {}
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -148,7 +149,9 @@ class CaseDataset(Dataset[Any]):
         x, y, z = sample.image.shape[1:]
         size, corner = (x, y, z), (0, 0, 0)
         if self.patches is not None:
-            foreground = self.patches.foreground_of(sample.label, sample.case)
+            if sample.case not in self._foreground:
+                self._foreground[sample.case] = self.patches.foreground_of(sample.label, sample.case)
+            foreground = self._foreground[sample.case]
             size, corner = self.patches.cut_size, self.patches.corner(size, foreground, draw.seed)
         # New tensors: augmentation in place must not reach the cache.
         image = torch.empty(len(sample.image), *size)

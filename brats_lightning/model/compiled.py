@@ -77,7 +77,7 @@ class LossOf:
         """Eager: raises where the fault is not the compiler's."""
         found = self._eager(image, label)
         self._wanted, self._compiled = False, None
-        log.info("training without torch.compile: %s", reason)
+        log.warning("training without torch.compile, more slowly: %s", reason)
         return found
 
     def _eager(self, image: Tensor, label: Tensor) -> Loss:

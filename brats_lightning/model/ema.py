@@ -33,6 +33,7 @@ class ExponentialMovingAverage(Callback):
         self.warmup = warmup
         self._steps = 0
         self._values: dict[str, Tensor] = {}
+        self._distinct: dict[str, Tensor] = {}
         self._average: dict[str, Tensor] = {}
         self._swapped = False
         self._stored: tuple[Mapping[str, Tensor], Mapping[str, Tensor]] | None = None
@@ -59,7 +60,11 @@ class ExponentialMovingAverage(Callback):
         """Begin with the weights at hand, or go on from a checkpoint's two sets."""
         stored = pl_module.state_dict(keep_vars=True)
         self._values = {name: value for name, value in stored.items() if name.startswith("network.")}
-        self._average = {name: value.detach().clone() for name, value in self._values.items()}
+        # A network may hold a weight under several names (MONAI's DynUNet does): it has one average.
+        means = {id(value): value.detach().clone() for value in self._values.values()}
+        self._average = {name: means[id(value)] for name, value in self._values.items()}
+        names = {id(value): name for name, value in reversed(self._values.items())}
+        self._distinct = {name: self._values[name] for name in reversed(names.values())}
         self._swapped = False
         if self._stored is not None:
             averaged, trained = self._stored
@@ -75,7 +80,7 @@ class ExponentialMovingAverage(Callback):
             return  # gradients are still accumulated
         self._steps = trainer.global_step
         decay = min(self.decay, (1 + self._steps) / (10 + self._steps)) if self.warmup else self.decay
-        values = self._values
+        values = self._distinct
         moving = [name for name, value in values.items() if value.is_floating_point()]
         torch._foreach_lerp_(  # one kernel for all weights
             [self._average[name] for name in moving], [values[name].detach() for name in moving], 1 - decay
@@ -115,7 +120,7 @@ class ExponentialMovingAverage(Callback):
     def _swap(self, *, average_inside: bool) -> None:
         if self._swapped is average_inside:
             return
-        for name, value in self._values.items():
+        for name, value in self._distinct.items():
             kept = value.detach().clone()
             value.copy_(self._average[name])
             self._average[name].copy_(kept)

@@ -93,23 +93,23 @@ class Throughput(Callback):
         if not steps.done:
             return
         _wait(device)
-        first = WARM if self._first_epoch and len(steps.done) > WARM else 0
+        warming = self._first_epoch and len(steps.done) <= WARM
+        first = WARM if self._first_epoch and not warming else 0
         self._first_epoch = False
         waited, seconds = steps.seconds(first)
         speed = {
             "speed/samples_per_s": sum(steps.samples[first:]) * trainer.world_size / seconds,
             "speed/waiting": waited / seconds,
         }
-        said = (
-            f"{speed['speed/samples_per_s']:.3g} samples/s, {speed['speed/waiting']:.0%} of the time waiting for data"
-        )
+        waiting = f"{speed['speed/waiting']:.0%} of the time waiting for data and augmentation"
+        said = f"{speed['speed/samples_per_s']:.3g} samples/s, {waiting}"
         if device.type == "cuda":
             speed["speed/gpu_gb"] = torch.cuda.max_memory_allocated(device) / 1e9
             said += f", {speed['speed/gpu_gb']:.1f} GB of GPU memory"
         pl_module.log_dict(speed, rank_zero_only=True)
         if trainer.is_global_zero:
             log.info("epoch %d: %s", trainer.current_epoch, said)
-            if speed["speed/waiting"] > self.waiting and not self._advised:
+            if speed["speed/waiting"] > self.waiting and not self._advised and not warming:
                 self._advised = True
                 log.info("%s", advice(getattr(trainer, "datamodule", None), on_gpu=device.type == "cuda"))
 
@@ -121,16 +121,15 @@ def advice(data: object, *, on_gpu: bool) -> str:
         data: The run's data module, if it has one.
         on_gpu: Whether the network is on a GPU.
     """
-    settings = getattr(data, "hparams", {})
-    feed, cache = settings.get("feed"), settings.get("cache")
+    place, cache = getattr(data, "fed_from", None), getattr(data, "hparams", {}).get("cache")
     cures = []
-    if on_gpu and feed not in {None, "device"}:
-        cures.append(f"data.feed: device, where the cases fit into the GPU's memory (now {feed})")
-    if feed in {None, "auto", "workers"}:
-        cures.append(f"more data.workers (now {getattr(data, 'workers', 'unknown')}), or less data.augmentation")
+    if on_gpu and place == "host":
+        cures.append("data.feed: device, where the cases fit into the GPU's memory")
+    if place in {None, "workers"}:
+        cures.append(f"more data.workers (now {getattr(data, 'workers', 'unknown')})")
     if cache == "none":
         cures.append("data.cache: disk (now none)")
-    return f"the network waits for its data; try {'; or '.join(cures) or 'less data.augmentation'}"
+    return f"the network waits for its data; try {'; or '.join([*cures, 'less data.augmentation'])}"
 
 
 def _moment(device: torch.device) -> Moment:

@@ -50,7 +50,7 @@ def test_without_a_compiler_training_goes_on_and_says_why_once(
     loss_of = LossOf(network(), DiceFocal(), outputs="labels", compiled=True)
     assert [loss_of(*given).value.item() for _ in range(3)] == [eager(*given).value.item()] * 3
     assert len(without_a_compiler) == 1
-    assert caplog.messages == ["training without torch.compile: no working C++ compiler found"]
+    assert caplog.messages == ["training without torch.compile, more slowly: no working C++ compiler found"]
 
 
 def test_faults_of_settings_are_not_put_down_to_the_compiler(
@@ -78,7 +78,7 @@ def test_images_of_ever_new_shapes_are_not_compiled_for_ever(
     for size in range(4, 11):
         image = torch.randn(1, 4, size, size, size)
         assert loss_of(image, torch.zeros(1, 1, size, size, size).byte()).value.isfinite()
-    assert caplog.messages == ["training without torch.compile: images have more than 4 shapes"]
+    assert caplog.messages == ["training without torch.compile, more slowly: images have more than 4 shapes"]
 
 
 @pytest.mark.parametrize("outputs", ["labels", "regions"])

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,35 @@ from brats_lightning.model.ema import TRAINED, ExponentialMovingAverage
 from brats_lightning.model.losses import DiceFocal
 from brats_lightning.model.module import SegmentationModule
 
+TWO_NAMES = False
 pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step`", "ignore:.*is not empty")
+
+
+class TwoNames(nn.Module):
+    """Its weights have a second name each, as those of MONAI's DynUNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv3d(4, 4, 1)
+        self.norm = nn.BatchNorm3d(4)
+        self.last = nn.Conv3d(4, 4, 1)
+        self.again = nn.ModuleList([self.last, self.norm, self.first])
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.last(self.norm(self.first(image)))
+        return logits
+
+
+@pytest.fixture(params=[False, True], ids=["one name", "two names"], autouse=True)
+def two_names(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test here is about networks of either kind."""
+    monkeypatch.setattr(sys.modules[__name__], "TWO_NAMES", request.param)
 
 
 def module_of() -> SegmentationModule:
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv3d(4, 4, 1), nn.BatchNorm3d(4), nn.Conv3d(4, 4, 1))
+    plain = nn.Sequential(nn.Conv3d(4, 4, 1), nn.BatchNorm3d(4), nn.Conv3d(4, 4, 1))
+    network = TwoNames() if TWO_NAMES else plain
     return SegmentationModule(network, DiceFocal(), optimizer=lambda weights: torch.optim.Adam(weights, lr=0.05))
 
 

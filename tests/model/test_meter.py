@@ -82,8 +82,8 @@ def test_samples_and_waiting_are_those_of_the_clock(
     ours = [record.message for record in caplog.records if record.name == "brats_lightning"]
     assert [line.partition(" ")[0] for line in ours] == ["training", "an", "epoch", "the", "epoch"]
     assert ours[1] == "an epoch of 16 steps takes about 64 s, 2 epochs 2 min, without validation"
-    assert ours[2] == "epoch 0: 0.5 samples/s, 25% of the time waiting for data"
-    assert ours[3] == "the network waits for its data; try more data.workers (now 3), or less data.augmentation"
+    assert ours[2] == "epoch 0: 0.5 samples/s, 25% of the time waiting for data and augmentation"
+    assert ours[3] == "the network waits for its data; try more data.workers (now 3); or less data.augmentation"
 
 
 def test_who_waits_little_is_not_advised(cases_of: Any, trainer_of: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -95,22 +95,21 @@ def test_who_waits_little_is_not_advised(cases_of: Any, trainer_of: Any, caplog:
 
 
 @pytest.mark.parametrize(
-    ("settings", "on_gpu", "words"),
+    ("place", "cache", "on_gpu", "words"),
     [
-        (
-            {"feed": "workers", "cache": "disk"},
-            True,
-            ["data.feed: device", "(now workers)", "more data.workers (now 3)"],
-        ),
-        ({"feed": "host", "cache": "disk"}, True, ["data.feed: device", "(now host)"]),
-        ({"feed": "device", "cache": "memory"}, True, ["less data.augmentation"]),
-        ({"feed": "workers", "cache": "none"}, False, ["more data.workers", "data.cache: disk (now none)"]),
-        ({}, False, ["more data.workers (now 3), or less data.augmentation"]),
+        ("workers", "disk", True, ["more data.workers (now 3)"]),
+        ("host", "disk", True, ["data.feed: device"]),
+        ("host", "disk", False, []),
+        ("device", "memory", True, []),
+        ("workers", "none", False, ["more data.workers", "data.cache: disk (now none)"]),
+        (None, None, False, ["more data.workers (now 3)"]),
     ],
 )
-def test_advice_names_settings_that_can_help(settings: dict[str, str], on_gpu: bool, words: list[str]) -> None:
-    found = advice(SimpleNamespace(hparams=settings, workers=3), on_gpu=on_gpu)
-    assert all(word in found for word in words)
+def test_advice_names_settings_that_can_help(
+    place: str | None, cache: str | None, on_gpu: bool, words: list[str]
+) -> None:
+    found = advice(SimpleNamespace(fed_from=place, hparams={"cache": cache}, workers=3), on_gpu=on_gpu)
+    assert all(word in found for word in [*words, "less data.augmentation"])
     assert ("data.feed" in found) == any("data.feed" in word for word in words)
     assert ("data.workers" in found) == any("data.workers" in word for word in words)
 

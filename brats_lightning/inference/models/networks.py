@@ -35,14 +35,25 @@ def build_network(settings: Any, *, trust: Sequence[str] = ()) -> nn.Module:
         )
     for text in _texts(settings):
         _require_harmless(text, trust)
+    settings = _without_downloads(settings)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--network", type=nn.Module)
     try:
         network: nn.Module = parser.instantiate(parser.parse_object({"network": settings})).network
-    except (ArgumentError, TypeError, ValueError, RuntimeError, LookupError, AttributeError) as error:
+    except (ArgumentError, TypeError, ValueError, RuntimeError, LookupError, AttributeError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"its network {settings['class_path']} cannot be built ({reason})") from error
     return network.eval().requires_grad_(requires_grad=False)
+
+
+def _without_downloads(settings: Any) -> Any:
+    """The same settings, but for weights from elsewhere: those of the file come in their place."""
+    if isinstance(settings, Mapping):
+        return {
+            name: False if "pretrained" in str(name) and value is True else _without_downloads(value)
+            for name, value in settings.items()
+        }
+    return [_without_downloads(item) for item in settings] if isinstance(settings, list | tuple) else settings
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -137,6 +137,13 @@ def test_nothing_but_classes_of_networks_is_ever_called(settings: Any) -> None:
         build_network(settings)
 
 
+def test_weights_are_never_fetched_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that was trained from downloaded weights is built without them: the file has its own."""
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: pytest.fail("it was downloaded"))
+    arguments = {"spatial_dims": 2, "in_channels": 3, "out_channels": 4, "pretrained": True}
+    build_network({"class_path": "monai.networks.nets.DenseNet121", "init_args": arguments})
+
+
 @pytest.mark.parametrize(
     "damage",
     [
