@@ -349,6 +349,7 @@ def test_scoring_never_changes_the_runs_split(home: Path, capsys: pytest.Capture
     assert Path("runs/tiny/split.json").read_text() == split
 
 
+@pytest.mark.slow
 def test_an_abbreviated_option_is_refused_rather_than_overruled(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["fit", "--config=tiny.yaml", "--trainer.max_epochs=1"])
     assert "--ckpt" in fails("validate", "--run=runs/tiny", "--ckpt=last", capsys=capsys)
@@ -359,6 +360,7 @@ def test_an_abbreviated_option_is_refused_rather_than_overruled(home: Path, caps
     }
 
 
+@pytest.mark.slow
 def test_other_data_are_scored_as_a_whole_unless_the_run_has_seen_them(
     home: Path, write_case: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -388,6 +390,7 @@ def test_a_checkpoint_that_lies_alone_is_scored_beside_itself(home: Path, capsys
     assert {path.name for path in Path("runs").iterdir()} == {"cache", "tiny"}
 
 
+@pytest.mark.slow
 def test_other_modalities_are_pictured_under_their_names(home: Path) -> None:
     modalities = ["--data.preprocessing.modalities=[t1c,t2f]", "--model.network.in_channels=2"]
     pictures = "--trainer.callbacks+=brats_lightning.reports.pictures.OverlayPictures"

@@ -61,6 +61,7 @@ def test_unknown_regions_are_named() -> None:
 
 @pytest.mark.parametrize(("least", "largest"), [(0, 4), (0, 15), (0, 16), (0, 255), (-1, 4), (0, 300), (250, 300)])
 @given(data=st.data())
+@pytest.mark.slow
 def test_label_values_are_the_distinct_ones(data: st.DataObject, least: int, largest: int) -> None:
     labels = data.draw(npst.arrays(np.int32, (5, 4), elements=st.integers(least, largest)))
     assert label_values(labels) == set(np.unique(labels).tolist())

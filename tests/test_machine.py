@@ -44,6 +44,7 @@ def test_where_asking_would_end_a_process_none_is_asked_after(monkeypatch: pytes
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="about glibc")
+@pytest.mark.slow
 def test_freed_memory_is_kept_for_the_next_tensor() -> None:
     """In a process of its own, as the setting stays: twenty buffers of 64 MB share the pages of a few."""
     program = (

@@ -136,6 +136,7 @@ def itk_filter(name: str, types: str) -> Any:
 
 
 @BOTH
+@pytest.mark.slow
 def test_unshrunk_field_is_image_over_output_of_the_filter(phantom: Phantom, itk: ModuleType, backend: Backend) -> None:
     image, mask = phantom.image[::2, ::2, ::2], phantom.brain[::2, ::2, ::2]
     options = N4(
@@ -166,6 +167,7 @@ def test_unshrunk_field_is_image_over_output_of_the_filter(phantom: Phantom, itk
 
 
 @BOTH
+@pytest.mark.slow
 def test_field_hardly_depends_on_the_number_of_threads(phantom: Phantom, backend: Backend) -> None:
     one, three = (log_field(phantom.image, phantom.brain, N4(backend=backend, threads=threads)) for threads in (1, 3))
     np.testing.assert_allclose(three[phantom.brain], one[phantom.brain], atol=1e-4)

@@ -124,6 +124,7 @@ def test_an_edition_that_is_told_holds_for_every_case(write_case: Write, root: P
     assert [case.edition for case in found.cases] == ["2024-PED", "2024-PED"]
 
 
+@pytest.mark.slow
 def test_2015_is_read_from_metaimages(root: Path) -> None:
     generator = np.random.default_rng(0)
     names = {"t2f": "MR_Flair.1", "t1n": "MR_T1.2", "t1c": "MR_T1c.3", "t2w": "MR_T2.4", "seg": "OT.5"}

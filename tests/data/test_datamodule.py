@@ -453,6 +453,7 @@ def test_whole_batches_are_augmented_in_training_alone(root: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("feed", "workers"), [("host", 0), ("workers", 0), ("workers", 2)])
+@pytest.mark.slow
 def test_a_run_that_goes_on_sees_what_it_would_have_seen(root: Path, tmp_path: Path, feed: str, workers: int) -> None:
     def data() -> BratsDataModule:
         return module(root, feed=feed, workers=workers, cache="disk", cache_dir=tmp_path / "cache")

@@ -67,6 +67,7 @@ def test_what_is_kept_comes_back_bit_for_bit(tmp_path: Path, kind: str, labelled
     assert same(home.load("a"), make_sample(seed=1))
 
 
+@pytest.mark.slow
 def test_another_process_finds_what_is_on_disk(home: DiskHome) -> None:
     home.save("a", make_sample())
     assert same(DiskHome(home.folder).load("a"), make_sample())

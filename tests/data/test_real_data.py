@@ -137,6 +137,7 @@ def test_a_mask_scaled_through_floating_point_is_zero_and_one(shared: Path) -> N
     assert any("scaled by 2.33e-10 + 0.5" in quirk for quirk in mask.quirks)
 
 
+@pytest.mark.slow
 def test_a_background_that_is_not_zero_becomes_zero(shared: Path, tmp_path: Path) -> None:
     source = shared / "data/formats/background_not_zero"
     folder = link(

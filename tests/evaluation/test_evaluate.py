@@ -86,6 +86,7 @@ def test_scores_of_two_boxes(write_labels: Write, call: Call) -> None:
     assert "out/scores.csv" in out
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_edition_axes_type_or_processes(write_labels: Write, call: Call) -> None:
     """The same two maps as 2021 and 2023, stored in other axes and types, in either direction of the world."""
     array = np.zeros((8, 9, 10), np.float32)

@@ -113,6 +113,7 @@ def history(run: Path) -> list[dict[str, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_without_a_key_a_run_is_offline_and_holds_what_was_logged(
     nobody: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -165,6 +165,7 @@ scenes = st.builds(scene, st.integers(0, 10**6), lumps=st.sampled_from([0.0, 0.1
 @hypothesis.settings(
     deadline=None, max_examples=60, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
+@pytest.mark.slow
 def test_scores_equal_those_of_the_full_volume(
     benchmark: ModuleType, prediction: Labels, reference: Labels, name: str, spacing_mm: tuple[float, ...]
 ) -> None:

@@ -88,6 +88,7 @@ def masks() -> st.SearchStrategy[Mask]:
 
 @hypothesis.given(masks(), masks(), st.sampled_from(SPACINGS), st.sampled_from([0, 50, 95, 99.5, 100]))
 @hypothesis.settings(deadline=None, max_examples=150)
+@pytest.mark.slow
 def test_distance_is_that_of_brute_force(
     prediction: Mask, reference: Mask, spacing_mm: tuple[float, ...], percentile: float
 ) -> None:
@@ -367,6 +368,7 @@ def golden_pairs(shared: Path) -> Iterator[tuple[str, str, Mask, Mask, tuple[flo
                 yield name, region, masks[0], masks[1], reference.grid.spacing_mm, expected[region]
 
 
+@pytest.mark.slow
 def test_every_convention_is_that_of_the_tools_named_for_it(shared: Path) -> None:
     """MONAI and brute force; MedPy; brute force and the BraTS 2025 scorer; surface-distance."""
     scorer = json.loads((shared / "golden" / "lesionwise" / "2024HEAD-MEN.json").read_text())["pairs"]

@@ -82,6 +82,7 @@ def test_images_of_ever_new_shapes_are_not_compiled_for_ever(
 
 
 @pytest.mark.parametrize("outputs", ["labels", "regions"])
+@pytest.mark.slow
 def test_network_and_loss_are_one_graph(given: Given, outputs: Any) -> None:
     chosen, last = (DiceFocal(), 4) if outputs == "labels" else (DiceFocal("sigmoid"), 3)
     loss_of = LossOf(nn.Sequential(network(), nn.Conv3d(4, last, 1)), chosen, outputs=outputs)

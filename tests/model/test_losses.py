@@ -66,6 +66,7 @@ def test_far_logits_and_half_precision_stay_finite() -> None:
     assert DiceFocal()(logits.bfloat16(), target).dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_it_is_one_graph_which_that_of_monai_is_not() -> None:
     logits, target = case("softmax", 1.0)
     explain: Any = torch._dynamo.explain

@@ -46,6 +46,7 @@ def test_everything_says_that_it_is_synthetic(tmp_path: Path) -> None:
         assert b"synthetic" in nibabel.load(path).header["descrip"].tobytes()
 
 
+@pytest.mark.slow
 def test_files_depend_on_neither_count_nor_workers_nor_time(tmp_path: Path) -> None:
     phantom(tmp_path / "one", cases=1, size=SIZE, workers=1)
     phantom(tmp_path / "two", cases=2, size=SIZE, workers=2)
@@ -128,6 +129,7 @@ def test_an_output_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.slow
 def test_an_output_that_cannot_be_written_ends_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:

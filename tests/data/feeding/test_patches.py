@@ -25,6 +25,7 @@ def label_with(**places: tuple[int, int, int]) -> torch.Tensor:
 
 
 @given(EDGES, EDGES, CORNERS)
+@pytest.mark.slow
 def test_a_cut_is_the_padded_volume_seen_through_a_box(shape: Shape, edges: Shape, corner: Shape) -> None:
     """Against padding on all sides by more than any box reaches, then plain slicing."""
     sides = zip(corner, edges, shape, strict=True)

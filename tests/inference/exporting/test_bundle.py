@@ -36,6 +36,7 @@ def parser_of(bundle: Path, cases: Path) -> ConfigParser:
     return parser
 
 
+@pytest.mark.slow
 def test_monai_builds_the_network_and_its_weights_fit(write_checkpoint: WriteCheckpoint, tmp_path: Path) -> None:
     checkpoint = write_checkpoint()
     bundle = make_bundle(checkpoint, tmp_path)

@@ -91,6 +91,7 @@ def test_editions_without_one_of_the_labels_are_left_out(write_checkpoint: Write
     assert list(json.loads((tmp_path / "model.pt.json").read_text())["editions"]) == ["2024-GLI"]
 
 
+@pytest.mark.slow
 def test_heads_of_deep_supervision_are_left_behind(write_checkpoint: WriteCheckpoint, tmp_path: Path) -> None:
     checkpoint = write_checkpoint(network=DYNUNET)
     export(checkpoint, tmp_path, ("pt", "bundle"))
