@@ -4,19 +4,19 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
 from brats_lightning.data.cache import CaseCache
 from brats_lightning.data.case import Case
-from brats_lightning.data.reading import read_reference
+from brats_lightning.data.reading import read_case, read_reference
 from brats_lightning.inference.models.checkpoints import intake_of
 from brats_lightning.inference.models.spec import with_own_decision
 from brats_lightning.inference.postprocessing.postprocess import Step, postprocess
 from brats_lightning.inference.predictor.predictor import LoadedMember, Predictor, PredictorOptions
 from brats_lightning.inference.restore import Placement
+from brats_lightning.labels import Modality
 from brats_lightning.model.outputs import Outputs
 from brats_lightning.model.scored_case import ScoredCase
 
@@ -74,16 +74,16 @@ class NativeLabels:
         reference = read_reference(known)
         return ScoredCase(
             case,
-            partial(_image, placement, image),
+            partial(_image, known, self._cache.preprocessing.modalities),
             _tensor(placement.paste_ras(labels)).to(image.device),
             _tensor(reference).to(image.device),
             spacing_mm,
         )
 
 
-def _image(placement: Placement, image: torch.Tensor) -> torch.Tensor:
-    resampled = placement.resample(image).cpu().numpy()
-    return _tensor(np.stack([placement.paste_ras(channel) for channel in resampled]))
+def _image(case: Case, modalities: Sequence[Modality]) -> torch.Tensor:
+    """The files themselves: what is shown to people is what the scanner gave."""
+    return _tensor(read_case(case, modalities=modalities).image)
 
 
 def _tensor(array: npt.NDArray[Any]) -> torch.Tensor:

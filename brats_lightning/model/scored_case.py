@@ -14,7 +14,7 @@ class ScoredCase(NamedTuple):
 
     Args:
         case: Its id.
-        image: Gives the preprocessed image (C, X, Y, Z), made when it is asked for.
+        image: Gives an image (C, X, Y, Z) of that grid, made when it is asked for.
         prediction: (X, Y, Z) uint8 labels.
         reference: (X, Y, Z) uint8 labels on the same grid.
         spacing_mm: Of that grid.

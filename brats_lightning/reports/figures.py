@@ -29,7 +29,7 @@ TISSUE_TITLES = {"ET": "ET  enhancing tumour", "ED": "ED  oedema", "NCR": "NCR  
 OUTSIDE_IN = ("ED", "RC", "CC", "ET", "NCR")
 BACKGROUND, TEXT, FAINT = "#000000", "#F2F4F7", "#9AA4B2"
 FILL_OPACITY = 0.35
-MARGIN_MM, SCALE_BAR_MM, MM_PER_INCH = 5.0, 50.0, 62.0
+MARGIN_MM, SCALE_BAR_MM, MM_PER_INCH = 9.0, 50.0, 62.0
 LEFT, BOTTOM, TOP, GAP = 0.34, 0.46, 0.82, 0.04
 """Inches beside, below, above and between the panels."""
 Array = npt.NDArray[Any]
