@@ -27,7 +27,7 @@ import yaml
 from jsonargparse import ArgumentParser
 from torch import nn
 
-from brats_lightning.experiment import automatic_precision
+from brats_lightning.experiment.training import automatic_precision
 from brats_lightning.machine import keep_freed_memory
 from brats_lightning.phantom.folder import phantom
 

@@ -23,10 +23,10 @@ class Command(NamedTuple):
 COMMANDS = {
     "phantom": Command("write seeded synthetic cases as a BraTS 2021 folder", "phantom.folder:phantom"),
     "check": Command("list everything that is wrong with a folder of cases", "data.check:check"),
-    "cache": Command("preprocess the cases of a configuration ahead of training", "experiment:cache", True),
-    "fit": Command("train a network, or go on training it", "experiment:fit", True),
-    "validate": Command("score a run's best checkpoint on its validation cases", "experiment:validate", True),
-    "test": Command("score a run's best checkpoint on its test cases", "experiment:test", True),
+    "cache": Command("preprocess the cases of a configuration ahead of training", "experiment.commands:cache", True),
+    "fit": Command("train a network, or go on training it", "experiment.commands:fit", True),
+    "validate": Command("score a run's best checkpoint on its validation cases", "experiment.commands:validate", True),
+    "test": Command("score a run's best checkpoint on its test cases", "experiment.commands:test", True),
     "predict": Command("segment cases with trained networks, on their own grids", "inference.predict:predict"),
     "export": Command("write a network as TorchScript, pt2, ONNX, MONAI bundle", "inference.exporting.export:export"),
     "tune-postprocessing": Command(

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from brats_lightning.cli import main
-from brats_lightning.experiment import automatic_precision
+from brats_lightning.experiment.training import automatic_precision
 
 TINY = """
 model:

@@ -1,0 +1,130 @@
+"""`brats validate|test`: a run scored on its own cases, or on others that it has not seen."""
+
+import logging
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import Namespace
+from pytorch_lightning import Trainer
+from pytorch_lightning.cli import LightningArgumentParser
+
+from brats_lightning.data.splits import EveryCase
+from brats_lightning.errors import BratsError, ConfigError
+from brats_lightning.experiment.training import BratsCLI
+from brats_lightning.inference.models.checkpoints import POSTPROCESSING, TRAINED_ON, read_checkpoint
+from brats_lightning.inference.native import NativeLabels
+from brats_lightning.inference.postprocessing.postprocess import steps_of
+from brats_lightning.inference.predictor.predictor import Precision, PredictorOptions
+from brats_lightning.reports.scores import print_scores, write_scores
+from brats_lightning.runs import CONFIG, SPLIT, find_checkpoint, run_of_checkpoint
+
+PART_SCORED = {"validate": "validation", "test": "test"}
+Scored = Literal["native", "preprocessed"]
+log = logging.getLogger("brats_lightning")
+
+
+class ScoringCLI(BratsCLI):
+    """Reads a configuration as `fit` does, takes a checkpoint's weights, and scores what they predict."""
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand != "fit":
+            parser.add_argument("--grid", type=Scored, default="native", help="Where scores are taken.")
+            parser.add_class_arguments(PredictorOptions, "inference")
+            parser.add_argument(
+                "--postprocessing",
+                type=list[Any] | None,
+                default=None,
+                help="Steps from probabilities to labels; null takes those tuned for the checkpoint, [] none.",
+            )
+        return parser
+
+    def _settle(self, chosen: Namespace) -> None:
+        """A run's own data are scored by its split; other data, and those of a lone checkpoint, as a whole."""
+        if chosen.ckpt_path is None and chosen.run is None:
+            raise ConfigError(f"`brats {self.config.subcommand}` needs a --run or a --ckpt_path")
+        path = find_checkpoint(chosen.ckpt_path or "best", chosen.run)
+        chosen.ckpt_path = str(path)
+        own = chosen.run or run_of_checkpoint(path)
+        self.run = own or path.parent
+        chosen.trainer.logger = False  # the table and the CSV of scores are the result
+        if own is not None and (own / SPLIT).is_file() and _same_data(own, chosen.data.root):
+            chosen.data.split_file = own / SPLIT
+            return
+        chosen.data.split_file = None
+        chosen_split = chosen.data.split.class_path if chosen.data.split is not None else ""
+        if not chosen_split.endswith((".Listed", ".EveryCase")):
+            seen = own / SPLIT if own is not None and (own / SPLIT).is_file() else None
+            arguments = Namespace(part=PART_SCORED[self.config.subcommand], unseen_by=seen)
+            chosen.data.split = Namespace(class_path=f"{EveryCase.__module__}.EveryCase", init_args=arguments)
+            unknown = "" if seen else "; which cases it was trained on is not known here"
+            log.warning("scoring all labelled cases of %s%s", chosen.data.root, unknown)
+
+    def before_validate(self) -> None:
+        """Score where the patients' files lie, unless the grid of the network's input is asked for.
+
+        Raises:
+            BratsError: The checkpoint cannot be read.
+        """
+        chosen = self._chosen
+        options: PredictorOptions = self._get(self.config_init, "inference")
+        if chosen.grid == "preprocessed":
+            if chosen.postprocessing or options != PredictorOptions():
+                raise ConfigError("inference and postprocessing are for --grid native, as `brats predict` works")
+            return
+        checkpoint = read_checkpoint(Path(chosen.ckpt_path))
+        stored = checkpoint.get(POSTPROCESSING, [])
+        steps = steps_of(stored if chosen.postprocessing is None else chosen.postprocessing)
+        if options.precision == "auto":
+            options = replace(options, precision=_precision_of(self.trainer))
+        self.model.native = NativeLabels(
+            partial(self.datamodule.cases_of, PART_SCORED[str(self.subcommand)]),
+            self.datamodule.cache,
+            options=options,
+            postprocessing=steps,
+            trained_on=checkpoint.get(TRAINED_ON),
+        )
+
+    before_test = before_validate
+
+    def after_validate(self) -> None:
+        """Scores case by case."""
+        self._report()
+
+    def after_test(self) -> None:
+        """Scores case by case."""
+        self._report()
+
+    def _report(self) -> None:
+        if not self.trainer.is_global_zero or self.run is None:
+            return
+        part, checkpoint = PART_SCORED[str(self.subcommand)], Path(self._chosen.ckpt_path)
+        # The best checkpoint of a run on its own cases is what one looks for; anything else says what it is.
+        others = "" if checkpoint.stem == "best" else f"_{checkpoint.stem}"
+        others += "" if self.datamodule.split_file else f"_{self.datamodule.root.name}"
+        others += "" if self._chosen.grid == "native" else f"_{self._chosen.grid}"
+        path = self.run / f"scores_{part}{others}.csv"
+        print_scores(self.model.scores, title=f"{part} cases on the {self._chosen.grid} grid, {checkpoint}")
+        try:
+            write_scores(path, self.model.scores, grid=self._chosen.grid, checkpoint=str(checkpoint))
+        except OSError as error:
+            raise BratsError(f"the scores above could not be written to {path} ({error.strerror})") from error
+        log.info("scores of each case: %s", path)
+
+
+def _precision_of(trainer: Trainer) -> Precision:
+    """The predictor computes as the trainer would."""
+    precision = str(trainer.precision)
+    return "bf16" if precision.startswith("bf16") else "16" if precision.startswith("16") else "32"
+
+
+def _same_data(run: Path, root: Path) -> bool:
+    """Whether a run was trained on a folder; a run without a readable configuration is taken to be."""
+    try:
+        stored = yaml.safe_load((run / CONFIG).read_text())["data"]["root"]
+    except (OSError, LookupError, TypeError, yaml.YAMLError):
+        return True
+    return Path(stored).resolve() == root.resolve()
