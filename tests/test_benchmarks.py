@@ -21,13 +21,6 @@ def test_training_end_to_end_is_held_against_its_bare_step() -> None:
     assert found == ["what", "bare step", "brats fit", "the same, MONAI's transforms in workers"]
 
 
-@pytest.mark.slow
-def test_inference_is_measured_stage_by_stage() -> None:
-    out = run("inference.py", "--cases", "2", "--device", "cpu", "--ways", "128³, one pass")
-    assert "| 128³, one pass | " in out
-    assert "weights alike, largest difference of a probability" in out
-
-
 @pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.name)
 def test_every_benchmark_says_how_it_is_called(path: Path) -> None:
     assert f"python benchmarks/{path.name}" in path.read_text()
