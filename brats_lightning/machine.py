@@ -3,16 +3,38 @@
 import ctypes
 import os
 import sys
+from collections.abc import Mapping
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 """Numbers of glibc's `mallopt`: bytes."""
 
 
-def usable_cores() -> int:
-    """Cores this process may use: a batch system often lends fewer than the machine has."""
+def lent_cores() -> int:
+    """Cores this process can run on: a batch system often lends fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS or Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def usable_cores(variables: Mapping[str, str] = os.environ) -> int:
+    """This process's part of the cores that it can run on, where others were started beside it.
+
+    Not every site binds SLURM's tasks to cores: where it does not, each task can run on all that its job has here.
+    torchrun and Lightning, with a process for each GPU, bind none.
+
+    Args:
+        variables: Set by what started this process.
+    """
+
+    def number(name: str, default: int) -> int:
+        text = variables.get(name, "")
+        return max(int(text), 1) if text.isdigit() else default
+
+    cores = lent_cores()
+    if "SLURM_STEP_NUM_TASKS" in variables:  # a batch script by itself is not shared, and has no such number
+        here = -(-number("SLURM_STEP_NUM_TASKS", 1) // number("SLURM_STEP_NUM_NODES", 1))
+        return min(cores, number("SLURM_CPUS_PER_TASK", max(number("SLURM_CPUS_ON_NODE", cores) // here, 1)))
+    return max(cores // number("LOCAL_WORLD_SIZE", number("WORLD_SIZE", 1) if "LOCAL_RANK" in variables else 1), 1)
 
 
 def is_running(process: int) -> bool:

@@ -4,12 +4,13 @@ import sys
 
 import pytest
 
-from brats_lightning.machine import is_running, usable_cores
+from brats_lightning import machine
+from brats_lightning.machine import is_running, lent_cores, usable_cores
 
 
 def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {3, 5, 7}, raising=False)
-    assert usable_cores() == 3
+    assert usable_cores({}) == lent_cores() == 3
 
 
 @pytest.mark.parametrize(("count", "expected"), [(6, 6), (None, 1)])
@@ -18,7 +19,33 @@ def test_where_the_system_tells_no_more_every_core_counts(
 ) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: count)
-    assert usable_cores() == expected
+    assert usable_cores({}) == expected
+
+
+STEP = {"SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_NUM_NODES": "2", "SLURM_CPUS_ON_NODE": "32"}
+
+
+@pytest.mark.parametrize(
+    ("bound", "variables", "expected"),
+    [
+        (32, STEP | {"SLURM_CPUS_PER_TASK": "6"}, 6),  # a task that is bound to no cores sees those of all four here
+        (6, STEP | {"SLURM_CPUS_PER_TASK": "6"}, 6),
+        (4, STEP | {"SLURM_CPUS_PER_TASK": "6"}, 4),
+        (32, STEP, 8),
+        (8, STEP, 8),
+        (32, {"SLURM_CPUS_PER_TASK": "6", "SLURM_CPUS_ON_NODE": "32"}, 32),  # the batch script is alone
+        (32, {"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4", "RANK": "5", "WORLD_SIZE": "8"}, 8),  # torchrun
+        (32, {"LOCAL_RANK": "1", "WORLD_SIZE": "8"}, 4),  # Lightning
+        (32, {"WORLD_SIZE": "8"}, 32),
+        (3, {"LOCAL_WORLD_SIZE": "4"}, 1),
+        (32, {"LOCAL_WORLD_SIZE": "none"}, 32),
+    ],
+)
+def test_processes_of_one_launcher_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, bound: int, variables: dict[str, str], expected: int
+) -> None:
+    monkeypatch.setattr(machine, "lent_cores", lambda: bound)
+    assert usable_cores(variables) == expected
 
 
 def test_a_process_runs_until_it_has_ended() -> None:
