@@ -5,9 +5,10 @@ the format's version, so that an entry can be missing but never stale.
 """
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -17,8 +18,10 @@ import xxhash
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader, Dataset
 
+from brats_lightning.cluster.signals import stop_if_asked
 from brats_lightning.data.case import Case, Volume4D
-from brats_lightning.data.homes import Home, MemoryHome, NoHome
+from brats_lightning.data.claims import claim
+from brats_lightning.data.homes import DiskHome, Home, NoHome
 from brats_lightning.data.preprocessing import Preprocessing, Sample
 from brats_lightning.data.reading import read_case
 from brats_lightning.errors import BratsError, DatasetError, Problem
@@ -27,6 +30,7 @@ from brats_lightning.machine import usable_cores
 FORMAT_VERSION = 2
 MOST_WORKERS = 16
 """Each holds a whole case several times over; where 16 are not enough, the disk is what one waits for."""
+POLL_SECONDS = 0.5
 FileKey = Literal["content", "stat"]
 
 
@@ -68,41 +72,78 @@ class CaseCache:
             names = list(pool.map(self._name, cases))
         return [case for case, name in zip(cases, names, strict=True) if not self.home.has(name)]
 
-    def fill(self, cases: Sequence[Case], *, workers: int) -> list[Problem]:
+    def fill(self, cases: Sequence[Case], *, workers: int, start: float = 0.0, show: bool = True) -> list[Problem]:
         """Build every entry that is missing, several cases at a time, with a progress bar.
 
-        Can be stopped at any moment: what is finished stays.
+        Can be stopped at any moment: what is finished stays. Any number of processes, on any machines that share a
+        folder, may fill it at once: they share the work, and each returns when all entries are there.
 
         Args:
             cases: All that will be used.
             workers: Processes beside this one, at most 16; 0 builds in this one.
+            start: Where in the list to begin, 0 to 1: processes that begin at different places meet less often.
+            show: The progress bar.
 
         Returns:
             What is wrong with the cases that could not be built.
 
         Raises:
             BratsError: The home cannot take the entries.
+            Stopped: A signal asked for it.
         """
         missing = self.missing(cases)
-        if not missing:
+        first = int(start * len(missing))
+        waiting = missing[first:] + missing[:first]
+        if not waiting:
             return []
         problems: list[Problem] = []
+        claimed: list[Case] = []
+        longest = 0.0
+        with _progress(show=show) as progress:
+            bar = progress.add_task(self._doing(), total=len(waiting))
+            for built in self._build(waiting, workers=workers):
+                problems += built.problems
+                longest = max(longest, built.seconds)
+                claimed += [built.case] if built.claimed else []
+                progress.advance(bar, 0 if built.claimed else 1)
+            # Others are at these, and take about as long as was taken here; unless they have been killed.
+            left = self._await(claimed, seconds=longest)
+            progress.update(bar, completed=len(waiting) - len(left))
+            for built in self._build(left, workers=workers, anyway=True):
+                problems += built.problems
+                progress.advance(bar)
+        return problems
+
+    def _build(self, cases: Sequence[Case], *, workers: int, anyway: bool = False) -> Iterator["_Built"]:
+        if not cases:
+            return
         loader = DataLoader(
-            _Building(self, missing),
+            _Building(self, cases, anyway=anyway),
             batch_size=None,
-            num_workers=min(workers, len(missing), MOST_WORKERS),
+            num_workers=min(workers, len(cases), MOST_WORKERS),
             collate_fn=cast("Any", _as_is),  # without a batch size it gets one item, not a list
             prefetch_factor=1 if workers else None,
             generator=torch.Generator(),  # the global one belongs to the network: a cold cache must not move it
         )
-        with _progress() as progress:
-            for built in progress.track(loader, total=len(missing), description=self._doing()):
-                if built.error is not None:
-                    raise BratsError(built.error)
-                problems += built.problems
-                if built.sample is not None:
-                    self.home.save(self._name(built.case), built.sample)
-        return problems
+        stop_if_asked()
+        for number, built in enumerate(loader, start=1):
+            if built.error is not None:
+                raise BratsError(built.error)
+            if built.sample is not None:
+                self.home.save(self._name(built.case), built.sample)
+            yield built
+            if number < len(cases):
+                stop_if_asked()
+
+    def _await(self, cases: Sequence[Case], *, seconds: float) -> list[Case]:
+        """Those that are still missing after some time, at the most."""
+        left, deadline = list(cases), time.monotonic() + seconds
+        while left := [case for case in left if not self.home.has(self._name(case))]:
+            if time.monotonic() > deadline:
+                break
+            stop_if_asked()
+            time.sleep(POLL_SECONDS)
+        return left
 
     def _doing(self) -> str:
         return "Preprocessing cases" if self._keeps else "Checking cases"
@@ -147,38 +188,52 @@ class _Built:
     sample: Sample | None = None
     problems: tuple[Problem, ...] = ()
     error: str | None = None
+    claimed: bool = False
+    seconds: float = 0.0
 
 
 class _Building(Dataset[_Built]):
     """Builds entries in worker processes; what went wrong comes back as a value, with its words."""
 
-    def __init__(self, cache: CaseCache, cases: Sequence[Case]) -> None:
+    def __init__(self, cache: CaseCache, cases: Sequence[Case], *, anyway: bool) -> None:
         self.cache = cache
         self.cases = cases
+        self.anyway = anyway
 
     def __len__(self) -> int:
         return len(self.cases)
 
     def __getitem__(self, index: int) -> _Built:
         case = self.cases[index]
+        started = time.monotonic()
         try:
-            if not self.cache._keeps:
-                read_case(case, modalities=self.cache.preprocessing.modalities)
-                return _Built(case)
-            sample = self.cache.preprocessing(case)
-            if isinstance(self.cache.home, MemoryHome):
-                return _Built(case, sample)
-            self.cache.home.save(self.cache._name(case), sample)
-            return _Built(case)
+            built = self._build(case)
         except DatasetError as error:
             return _Built(case, problems=error.problems)
         except BratsError as error:
             return _Built(case, error=str(error))
+        return replace(built, seconds=time.monotonic() - started)
+
+    def _build(self, case: Case) -> _Built:
+        home, pipeline = self.cache.home, self.cache.preprocessing
+        if isinstance(home, NoHome):
+            read_case(case, modalities=pipeline.modalities)
+        elif not isinstance(home, DiskHome):
+            return _Built(case, pipeline(case))
+        elif not home.has(name := self.cache._name(case)):  # since the list was made, another process may have built it
+            with claim(home.folder, name, anyway=self.anyway) as mine:
+                if not mine:
+                    return _Built(case, claimed=True)
+                # Once more: a network's disk may tell of an entry only when something was written beside it.
+                if not home.has(name):
+                    home.save(name, pipeline(case))
+        return _Built(case)
 
 
 def _as_is(built: _Built) -> _Built:
     return built
 
 
-def _progress() -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+def _progress(*, show: bool) -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, disable=not show)

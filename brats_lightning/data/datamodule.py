@@ -12,13 +12,14 @@ from monai.transforms import Transform
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from brats_lightning.cluster.allocation import own_task, starting_place
 from brats_lightning.data.augmentation.fused import FusedAugmentation
 from brats_lightning.data.cache import MOST_WORKERS, CaseCache, FileKey
 from brats_lightning.data.case import Case
 from brats_lightning.data.cases import find_cases
-from brats_lightning.data.dataset import Batch, CaseDataset, EveryNth, ShuffledDraws, collate
+from brats_lightning.data.dataset import Batch, CaseDataset, EveryNth, ShuffledDraws, collate, require_shares
 from brats_lightning.data.feeding.feed import Feed, Place
-from brats_lightning.data.feeding.loader import ResidentLoader
+from brats_lightning.data.feeding.loader import ResidentLoader, WorkerLoader
 from brats_lightning.data.feeding.patches import Patches
 from brats_lightning.data.feeding.placing import place_cases
 from brats_lightning.data.feeding.resident import ResidentCase
@@ -26,7 +27,7 @@ from brats_lightning.data.homes import CacheHome, make_home
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.data.splits import PARTS, HoldOut, Parts, Split, require_cases
 from brats_lightning.errors import ConfigError, DatasetError, Problem
-from brats_lightning.machine import usable_cores
+from brats_lightning.machine import lent_cores, usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class BratsDataModule(LightningDataModule):
         self.split_file = split_file
         self.batch_size = batch_size
         self.validation_batch_size = validation_batch_size
-        self.workers = usable_cores() if workers is None else workers
+        self._wanted_workers = workers
         self.cache = CaseCache(self.preprocessing, make_home(cache, Path(cache_dir)), file_key=file_key)
         self.edition = edition
         self.skip_invalid = skip_invalid
@@ -117,6 +118,11 @@ class BratsDataModule(LightningDataModule):
         self._cases: dict[str, Case] = {}
         self._placed = False
         self._resident: list[ResidentCase] | None = None
+
+    @property
+    def workers(self) -> int:
+        """Processes that load cases; whether cores are shared is known only once all processes have been started."""
+        return usable_cores() if self._wanted_workers is None else self._wanted_workers
 
     def _require_margin_used(self) -> None:
         """A margin that nothing cuts off would reach the network."""
@@ -150,7 +156,9 @@ class BratsDataModule(LightningDataModule):
             DatasetError: Cases that cannot be used, the first ten and the count.
             ConfigError: A folder or a split that does not fit.
         """
-        self._prepare()
+        # Of several processes on a machine one is here; the trainer has the others wait.
+        alone = self.trainer is not None and self._wanted_workers is None
+        self._prepare(workers=lent_cores() if alone else self.workers)
 
     def setup(self, stage: str) -> None:
         """The same on every process; where `prepare_data` has run there is nothing left to build.
@@ -159,7 +167,7 @@ class BratsDataModule(LightningDataModule):
             ConfigError: A feed that contradicts other settings or the machine.
         """
         if self.parts is None:
-            self._prepare()
+            self._prepare(workers=self.workers)
         if stage == "fit" and self.cases_of("train"):
             self._place_cases()
 
@@ -182,6 +190,7 @@ class BratsDataModule(LightningDataModule):
                 device=self._device,
                 patches=self.patches,
                 transforms=bool(self.transforms),
+                processes=self._ranks // self.trainer.num_nodes if self.trainer else 1,
                 show=self._rank == 0,
             )
             self._placed = True
@@ -194,14 +203,14 @@ class BratsDataModule(LightningDataModule):
         task = str(state.fn.value) if state is not None and state.fn is not None else "fit"
         return {"validate": ("validation",), "test": ("test",)}.get(task, PARTS)
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, workers: int) -> None:
         found = find_cases(self.root, modalities=self.preprocessing.modalities, edition=self.edition)
         self._refuse(found.problems)
         self._cases = {case.id: case for case in found.cases}
         parts, source = self._parts(found.cases)
         parts = _without(parts, _left_out(found.problems))
         require_cases(parts, found.cases, source=source, needed=self._needed)
-        problems = self.cache.fill(self._of(parts, *self._needed), workers=self.workers)
+        problems = self._fill(self._of(parts, *self._needed), workers=workers)
         self._refuse(problems)
         left_out = _left_out([*found.problems, *problems])
         if left_out:
@@ -212,6 +221,9 @@ class BratsDataModule(LightningDataModule):
             # A stored split is the run's for good: a case that cannot be read today may be readable tomorrow.
             if self.split_file is not None and self._needed == PARTS and not self.split_file.exists():
                 self._write(parts, self.split_file)
+
+    def _fill(self, cases: Sequence[Case], *, workers: int) -> list[Problem]:
+        return self.cache.fill(cases, workers=workers, start=starting_place(), show=own_task().rank == 0)
 
     def _parts(self, cases: Sequence[Case]) -> tuple[Parts, object]:
         """The split and where it comes from: the run's own where it has one already."""
@@ -278,7 +290,7 @@ class BratsDataModule(LightningDataModule):
             return batch
         return self.batch_augmentation(batch)
 
-    def train_dataloader(self) -> DataLoader[Batch] | ResidentLoader:
+    def train_dataloader(self) -> WorkerLoader | ResidentLoader:
         """Shuffled batches; `on_after_batch_transfer` is still to come where whole batches are augmented.
 
         Raises:
@@ -287,17 +299,19 @@ class BratsDataModule(LightningDataModule):
         cases = self.cases_of("train")
         if not cases:
             raise ConfigError("the split has no case to train on: list some under train, or use `brats test`")
+        require_shares(len(cases), ranks=self._ranks, what="training cases")
+        require_shares(self.samples_per_epoch or len(cases), ranks=self._ranks, what="data.samples_per_epoch")
         order = ShuffledDraws(
             len(cases), samples=self.samples_per_epoch, seed=self.seed, rank=self._rank, ranks=self._ranks
         )
-        # Lightning tells a run that goes on its epoch only when worker processes have begun to fetch.
         order.set_epoch(self._epoch)
         if (resident := self._place_cases()) is not None:
             return ResidentLoader(
                 resident, sampler=order, batch_size=self.batch_size, device=self._device, patches=self.patches
             )
         dataset = CaseDataset(self.cache, cases, augmentation=self.transforms, patches=self.patches)
-        return self._loader(dataset, order, batch_size=self.batch_size)
+        workers = self._workers_for(math.ceil(len(order) / self.batch_size))
+        return WorkerLoader(dataset, order=order, batch_size=self.batch_size, workers=workers, seed=self.seed)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Validation cases in order, as they are.
@@ -311,6 +325,7 @@ class BratsDataModule(LightningDataModule):
                 "the split has no validation cases: ask for some in data.split; to train without, set "
                 "trainer.limit_val_batches to 0 and leave out what monitors val/…"
             )
+        require_shares(len(cases), ranks=self._ranks, what="validation cases")
         return self._plain_loader(cases)
 
     def test_dataloader(self) -> DataLoader[Batch]:
@@ -325,6 +340,7 @@ class BratsDataModule(LightningDataModule):
                 "the split has no test cases: `brats validate` scores the validation cases; "
                 "test cases are set aside when a run begins, by test in data.split"
             )
+        require_shares(len(cases), ranks=self._ranks, what="test cases")
         return self._plain_loader(cases)
 
     def predict_dataloader(self) -> DataLoader[Batch]:
@@ -335,7 +351,7 @@ class BratsDataModule(LightningDataModule):
         """
         found = find_cases(self.root, modalities=self.preprocessing.modalities, edition=self.edition)
         unlabelled = [case for case in found.cases if case.label is None]
-        problems = [*found.problems, *self.cache.fill(unlabelled, workers=self.workers)]
+        problems = [*found.problems, *self._fill(unlabelled, workers=self.workers)]
         self._refuse(problems)
         left_out = _left_out(problems)
         return self._plain_loader([case for case in unlabelled if case.id not in left_out])
@@ -343,13 +359,10 @@ class BratsDataModule(LightningDataModule):
     def _plain_loader(self, cases: Sequence[Case]) -> DataLoader[Batch]:
         dataset = CaseDataset(self.cache, cases)
         order = EveryNth(len(dataset), rank=self._rank, ranks=self._ranks)
-        return self._loader(dataset, order, batch_size=self.validation_batch_size)
-
-    def _loader(self, dataset: CaseDataset, order: ShuffledDraws | EveryNth, *, batch_size: int) -> DataLoader[Batch]:
-        workers = min(self.workers, math.ceil(len(order) / batch_size), MOST_WORKERS)
+        workers = self._workers_for(math.ceil(len(order) / self.validation_batch_size))
         return DataLoader(
             dataset,
-            batch_size=batch_size,
+            batch_size=self.validation_batch_size,
             sampler=order,
             num_workers=workers,
             collate_fn=collate,
@@ -358,6 +371,9 @@ class BratsDataModule(LightningDataModule):
             # A generator of its own: starting an epoch must not move the random state of the network.
             generator=torch.Generator().manual_seed(self.seed),
         )
+
+    def _workers_for(self, batches: int) -> int:
+        return min(self.workers, batches, MOST_WORKERS)
 
 
 def _left_out(problems: Sequence[Problem]) -> dict[str, str]:

@@ -4,7 +4,6 @@ A draw is an index with the seed of its patch and augmentation. It depends on th
 and on nothing else: the feed, the number of worker processes, or a stop in between, changes no sample.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,8 +40,9 @@ class ShuffledDraws(Sampler[Draw]):
     """Every case once an epoch, in an order of its own each epoch, or as many samples as one likes.
 
     Fewer samples than cases are the first of a new order each epoch; of more, every case comes again, with another
-    seed, before one comes a third time. On several ranks each takes every n-th draw; the first few are drawn again
-    where the samples do not divide evenly.
+    seed, before one comes a third time. On several ranks each takes every n-th draw, so that a step of all ranks has
+    the draws of one process with their batches in one. Where the samples do not divide evenly, the last few of the
+    epoch, fewer than there are ranks, are left out: none is drawn twice, and each epoch leaves out others.
 
     Args:
         size: Number of cases.
@@ -59,13 +59,18 @@ class ShuffledDraws(Sampler[Draw]):
         self.rank = rank
         self.ranks = ranks
         self.epoch = 0
+        self._stopped = -1, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning tells the epoch before it begins."""
         self.epoch = epoch
 
+    def go_on(self, epoch: int, *, drawn: int) -> None:
+        """Leave out what each rank has drawn of an epoch before the run was stopped; other epochs are whole."""
+        self._stopped = epoch, drawn
+
     def __len__(self) -> int:
-        return math.ceil(self.samples / self.ranks)
+        return self.samples // self.ranks
 
     def __iter__(self) -> Iterator[Draw]:
         generator = np.random.default_rng([self.seed, self.epoch])
@@ -74,8 +79,10 @@ class ShuffledDraws(Sampler[Draw]):
             order = generator.permutation(self.size)
             seeds = generator.integers(2**32, size=self.size)
             drawn += [Draw(int(index), int(seeds[index])) for index in order]
-        for place in range(self.rank, len(self) * self.ranks, self.ranks):
-            yield drawn[place % self.samples]
+        epoch, done = self._stopped
+        first = done if epoch == self.epoch else 0
+        for place in range(self.rank + first * self.ranks, len(self) * self.ranks, self.ranks):
+            yield drawn[place]
 
 
 class EveryNth(Sampler[int]):
@@ -95,6 +102,24 @@ class EveryNth(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.indices)
+
+
+def require_shares(count: int, *, ranks: int, what: str) -> None:
+    """Refuse what leaves a process without work: the others would wait for it.
+
+    Args:
+        count: Of what the ranks share.
+        ranks: Number of processes.
+        what: They share, in words.
+
+    Raises:
+        ConfigError: There are more processes than that.
+    """
+    if count < ranks:
+        raise ConfigError(
+            f"{ranks} processes share {count} {what}, and each needs one: "
+            f"ask for more, or for at most {count} processes (trainer.devices × trainer.num_nodes)"
+        )
 
 
 class CaseDataset(Dataset[Any]):

@@ -15,6 +15,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from brats_lightning.cluster.allocation import own_task
+from brats_lightning.cluster.signals import stop_if_asked
 from brats_lightning.data.alignment import RESAMPLED
 from brats_lightning.data.case import Case
 from brats_lightning.data.reading import reference_file
@@ -27,7 +29,7 @@ from brats_lightning.inference.predictor.forward import half_precision
 from brats_lightning.inference.predictor.predictor import Mode, Precision, PredictorOptions
 from brats_lightning.inference.results import ResultFolder, Wanted
 from brats_lightning.inference.segmenter import Segmentation, Segmenter
-from brats_lightning.inference.shares import Share, device_of, own_share
+from brats_lightning.inference.shares import device_of, own_share
 from brats_lightning.labels import Modality
 from brats_lightning.machine import usable_cores
 
@@ -61,13 +63,15 @@ def predict(
     edition: str | None = None,
     device: str = "auto",
     workers: int | None = None,
+    share: str | None = None,
     overwrite: bool = False,
     trust: tuple[str, ...] = (),
 ) -> None:
     """Segment cases with trained networks: `brats predict CASES --checkpoint C --output DIR`.
 
     Writes `<case>.nii.gz` on the grid of the case's own files, and `predictions.json`. A second call goes on where the
-    first was stopped; under `srun` or `torchrun` the processes share the cases.
+    first was stopped; under `srun` or `torchrun` the processes share the cases. Asked to stop by SIGUSR1, it finishes
+    the case at hand.
 
     Args:
         cases: Folder of BraTS cases, or of one case.
@@ -92,11 +96,13 @@ def predict(
         edition: Edition of all cases, where names do not tell.
         device: auto, cpu, cuda, or cuda:1.
         workers: Processes that load cases; null takes the cores there are.
+        share: Predict one part of the cases, such as 3/8: the third of eight, as an element of a job array does.
         overwrite: Predict finished cases again.
         trust: Packages, besides this one, MONAI and PyTorch, whose networks may be imported.
     """
     started = time.perf_counter()
-    share = own_share()
+    task = own_task()
+    own = own_share(share, task=task)
     options = PredictorOptions(
         mode=mode,
         window=window,
@@ -106,7 +112,7 @@ def predict(
         compile=compile,
     )
     wanted = Wanted(labels, probabilities, uncertainty)
-    chosen = device_of(device, share)
+    chosen = device_of(device, own)
     steps = None if postprocessing is None else steps_of(postprocessing)
     models = [open_model(path, trust=trust) for path in checkpoint]
     segmenter = Segmenter(models, options=options, device=chosen, postprocessing=steps)
@@ -121,9 +127,9 @@ def predict(
     files: Mapping[Modality, Path | None] = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
     found = cases_to_predict(cases, files, case=case, modalities=segmenter.modalities, edition=edition)
     results = ResultFolder(output, key=_key(models, settings), overwrite=overwrite)
-    job = _Job(segmenter, results, wanted, align=align is not None, quiet=share.rank > 0)
-    mine = found.cases[share.rank :: share.ranks]
-    problems = list(found.problems) if share.rank == 0 else []
+    job = _Job(segmenter, results, wanted, align=align is not None, quiet=task.rank > 0)
+    mine = own.of(found.cases)
+    problems = list(found.problems) if own.number == 0 else []
     refused: list[Problem] = []
     waiting = []
     for each in mine:
@@ -140,7 +146,7 @@ def predict(
         "options": settings,
     }
     try:
-        problems += job.run(waiting, workers=_workers(workers, share))
+        problems += job.run(waiting, workers=_workers(workers))
     except BaseException:
         with suppress(BratsError):  # also of what was stopped one wants to know what it has done
             results.summarise(about)
@@ -177,14 +183,18 @@ class _Job:
 
         Raises:
             BratsError: Nothing can be written or loaded any more.
+            Stopped: A signal asked for it.
         """
+        if cases:
+            stop_if_asked()
         problems: list[Problem] = []
         writing: list[Future[None]] = []
         loader = load_cases(cases, self.segmenter.preprocessings, align=self.align, workers=workers)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         bar = Progress(*columns, TimeRemainingColumn(), transient=True, disable=self.quiet, console=self.console)
         with ThreadPoolExecutor(1, thread_name_prefix="writing") as writer, bar as progress:
-            for loaded in progress.track(loader, total=len(cases), description="Predicting cases"):
+            tracked = progress.track(loader, total=len(cases), description="Predicting cases")
+            for number, loaded in enumerate(tracked, start=1):
                 problems += loaded.problems
                 if loaded.samples:
                     try:
@@ -193,6 +203,8 @@ class _Job:
                         problems += error.problems
                 while len(writing) > WRITTEN_AHEAD or (writing and writing[0].done()):
                     problems += self._settle(writing.pop(0))
+                if number < len(cases):
+                    stop_if_asked()
             for each in writing:
                 problems += self._settle(each)
         return problems
@@ -228,12 +240,12 @@ class _Job:
         )
 
 
-def _workers(wanted: int | None, share: Share) -> int:
+def _workers(wanted: int | None) -> int:
     if wanted is not None:
         if wanted < 0:
             raise BratsError(f"--workers must not be negative, found {wanted}")
         return wanted
-    return min(max(usable_cores() // share.beside, 1), MOST_WORKERS)
+    return min(usable_cores(), MOST_WORKERS)
 
 
 def _key(models: Sequence[Model], settings: Mapping[str, Any]) -> str:

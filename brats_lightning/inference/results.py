@@ -6,6 +6,7 @@ A case's record is written after its files have been read back, so that a case w
 import contextlib
 import json
 import os
+import platform
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class ResultFolder:
         self.overwrite = overwrite
         try:
             (folder / RECORDS).mkdir(parents=True, exist_ok=True)
-            probe = folder / f".writable.{os.getpid()}"
+            probe = folder / f".writable.{_writer()}"
             probe.touch()
             probe.unlink()
         except OSError as error:
@@ -208,7 +209,7 @@ class ResultFolder:
 
     def _write_json(self, name: Path, content: Mapping[str, Any]) -> Path:
         path = self.folder / name
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = path.with_name(f".{path.name}.{_writer()}")
         try:
             temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             temporary.replace(path)
@@ -217,6 +218,11 @@ class ResultFolder:
         finally:
             temporary.unlink(missing_ok=True)
         return path
+
+
+def _writer() -> str:
+    """Tells this process from all others that may write here: machines that share a disk share process numbers."""
+    return f"{platform.node()}.{os.getpid()}"
 
 
 def _inputs(case: Case) -> list[dict[str, Any]]:

@@ -1,11 +1,17 @@
 """Which of several processes predicts which cases, and on which device."""
 
-import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
+from brats_lightning.cluster.allocation import Task
 from brats_lightning.errors import ConfigError
+
+Item = TypeVar("Item")
+_FORM = re.compile(r"([0-9]+)/([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -13,35 +19,40 @@ class Share:
     """Every n-th case.
 
     Args:
-        rank: Number of this process.
-        ranks: Of all processes.
+        number: Of this share, from 0.
+        shares: Of all cases.
         local_rank: Number of this process on its machine.
-        beside: Processes that share the cores this one may use; `srun` gives each task its own.
     """
 
-    rank: int = 0
-    ranks: int = 1
+    number: int = 0
+    shares: int = 1
     local_rank: int = 0
-    beside: int = 1
+
+    def of(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Its items of all."""
+        return items[self.number :: self.shares]
 
 
-def own_share() -> Share:
-    """The share of this process, as `srun` or `torchrun` tells it; everything where neither started it.
+def own_share(part: str | None = None, *, task: Task) -> Share:
+    """What this process is to do.
 
-    A batch script itself, which sees its job's number of tasks too, is one process alone: only `srun` numbers steps.
+    Args:
+        part: The part that all processes of a step do together, such as `3/8`; None: everything.
+        task: This process among those of its step.
+
+    Raises:
+        ConfigError: The part is none.
     """
-    for rank, ranks, local, beside in (
-        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", ""),
-        ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
-    ):
-        if rank in os.environ and ranks in os.environ:
-            return Share(
-                int(os.environ[rank]),
-                int(os.environ[ranks]),
-                int(os.environ.get(local, "0")),
-                int(os.environ.get(beside, "1")),
-            )
-    return Share()
+    number, parts = _read(part) if part is not None else (1, 1)
+    return Share(number - 1 + parts * task.rank, parts * task.ranks, task.local_rank)
+
+
+def _read(part: str) -> tuple[int, int]:
+    found = _FORM.fullmatch(part.strip())
+    number, parts = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= parts:
+        raise ConfigError(f"--share {part}: expected a part and the number of parts, 1/8 to 8/8")
+    return number, parts
 
 
 def device_of(name: str, share: Share) -> torch.device:

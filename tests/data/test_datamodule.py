@@ -14,6 +14,7 @@ from monai.transforms import RandGaussianNoised
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from brats_lightning.data import datamodule
+from brats_lightning.data.cache import CaseCache
 from brats_lightning.data.case import Case
 from brats_lightning.data.datamodule import BratsDataModule
 from brats_lightning.data.dataset import Batch
@@ -21,7 +22,7 @@ from brats_lightning.data.feeding.loader import ResidentLoader
 from brats_lightning.data.feeding.patches import Patches
 from brats_lightning.data.preprocessing import Preprocessing, Sample
 from brats_lightning.data.splits import HoldOut, KFold, Listed, Parts
-from brats_lightning.errors import ConfigError, DatasetError
+from brats_lightning.errors import ConfigError, DatasetError, Problem
 from brats_lightning.labels import CASE, IMAGE, LABEL, SEED, SPACING, TISSUES
 
 Write = Callable[..., Path]
@@ -155,9 +156,52 @@ def test_ranks_share_the_cases(root: Path) -> None:
         trained.append(ids(data.train_dataloader()))
         validated += ids(data.val_dataloader())
     assert data.parts is not None
-    assert [len(share) for share in trained] == [3, 3]
-    assert sorted({*trained[0], *trained[1]}) == list(data.parts.train)
+    assert [len(share) for share in trained] == [2, 2]  # of five cases the last of the epoch's order is left out
+    assert len({*trained[0], *trained[1]}) == 4
+    assert {*trained[0], *trained[1]} < set(data.parts.train)
     assert sorted(validated) == list(data.parts.validation)
+
+
+@pytest.mark.parametrize(
+    ("loader", "ranks", "options", "words"),
+    [
+        ("train_dataloader", 6, {}, "6 processes share 5 training cases"),
+        ("train_dataloader", 4, {"samples_per_epoch": 3}, r"4 processes share 3 data\.samples_per_epoch"),
+        ("val_dataloader", 3, {}, "3 processes share 2 validation cases, and each needs one"),
+        ("test_dataloader", 2, {}, "2 processes share 1 test cases"),
+    ],
+)
+def test_more_processes_than_cases_are_refused_on_each_of_them(
+    root: Path, loader: str, ranks: int, options: dict[str, Any], words: str
+) -> None:
+    data = prepared(root, **options)
+    for rank in range(ranks):
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=ranks)  # type: ignore[assignment]
+        with pytest.raises(ConfigError, match=words):
+            getattr(data, loader)()
+        data.trainer = SimpleNamespace(global_rank=0, world_size=1)  # type: ignore[assignment]
+        assert ids(getattr(data, loader)())
+
+
+@pytest.mark.parametrize(("wanted", "preparing", "loading"), [(None, 8, 4), (3, 3, 3)])
+def test_while_others_wait_one_process_uses_the_cores_of_all(
+    root: Path, monkeypatch: pytest.MonkeyPatch, wanted: int | None, preparing: int, loading: int
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(datamodule, "lent_cores", lambda: 8)
+    monkeypatch.setattr(datamodule, "usable_cores", lambda: 4)
+
+    def fill(*_arguments: object, workers: int, **_options: object) -> list[Problem]:
+        asked.append(workers)
+        return []
+
+    monkeypatch.setattr(CaseCache, "fill", fill)
+    data = module(root, workers=wanted)
+    data.prepare_data()  # `brats cache`: no process waits for this one
+    data.trainer = SimpleNamespace(global_rank=0, world_size=2)  # type: ignore[assignment]
+    data.prepare_data()
+    assert asked == [loading, preparing]
+    assert data.workers == loading
 
 
 def test_the_split_is_stored_and_followed(root: Path, tmp_path: Path) -> None:
@@ -172,7 +216,7 @@ def test_the_split_is_stored_and_followed(root: Path, tmp_path: Path) -> None:
 
 def test_only_the_first_rank_stores_the_split(root: Path, tmp_path: Path) -> None:
     data = module(root, split_file=tmp_path / "split.json")
-    data.trainer = SimpleNamespace(global_rank=1, world_size=2)  # type: ignore[assignment]
+    data.trainer = SimpleNamespace(global_rank=1, world_size=2, num_nodes=1)  # type: ignore[assignment]
     data.setup("fit")
     assert not (tmp_path / "split.json").exists()
 

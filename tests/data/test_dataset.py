@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from brats_lightning.data.cache import CaseCache
 from brats_lightning.data.cases import find_cases
-from brats_lightning.data.dataset import Batch, CaseDataset, Draw, EveryNth, ShuffledDraws, collate
+from brats_lightning.data.dataset import Batch, CaseDataset, Draw, EveryNth, ShuffledDraws, collate, require_shares
 from brats_lightning.data.feeding.patches import Patches
 from brats_lightning.data.homes import MemoryHome
 from brats_lightning.data.preprocessing import Preprocessing
@@ -63,20 +64,47 @@ def ids(epoch: list[Batch]) -> list[str]:
     return [case for batch in epoch for case in batch[CASE]]
 
 
-@given(SIZES, RANKS, st.integers(0, 5), st.integers(0, 5))
-def test_ranks_share_an_epoch_out(size: int, ranks: int, seed: int, epoch: int) -> None:
-    shares = []
-    for rank in range(ranks):
-        order = ShuffledDraws(size, seed=seed, rank=rank, ranks=ranks)
-        order.set_epoch(epoch)
-        shares.append(list(order))
-        assert len(shares[-1]) == len(order) == -(-size // ranks)
-    drawn = [draw.index for place in zip(*shares, strict=True) for draw in place]
-    assert sorted(drawn[:size]) == list(range(size))
-    assert drawn[size:] == (drawn[:size] * ranks)[: len(drawn) - size]  # the first few again, to fill up
-    alone = ShuffledDraws(size, seed=seed)
-    alone.set_epoch(epoch)
-    assert set(alone) == {draw for share in shares for draw in share}
+def draws_of(size: int, *, seed: int = 3, epoch: int = 0, **options: Any) -> list[Draw]:
+    order = ShuffledDraws(size, seed=seed, **options)
+    order.set_epoch(epoch)
+    drawn = list(order)
+    assert len(drawn) == len(order)
+    return drawn
+
+
+@given(SIZES, RANKS, st.integers(1, 4), st.integers(0, 5), st.integers(0, 5))
+def test_a_step_of_all_ranks_has_the_cases_of_a_step_of_one_process(
+    size: int, ranks: int, batch: int, seed: int, epoch: int
+) -> None:
+    shares = [draws_of(size, seed=seed, epoch=epoch, rank=rank, ranks=ranks) for rank in range(ranks)]
+    alone = draws_of(size, seed=seed, epoch=epoch)
+    assert {len(share) for share in shares} == {size // ranks}
+    for step in range(size // ranks // batch):
+        together = {draw for share in shares for draw in share[step * batch : (step + 1) * batch]}
+        assert together == set(alone[step * ranks * batch : (step + 1) * ranks * batch])
+    drawn = [draw for share in shares for draw in share]
+    assert sorted(drawn, key=alone.index) == alone[: size // ranks * ranks]
+    assert len({draw.index for draw in drawn}) == len(drawn)  # no case twice
+
+
+def test_each_epoch_leaves_out_others() -> None:
+    """Of 10 cases on 4 ranks two: soon every case has had its turn in both."""
+    left_out, drawn = Counter[int](), Counter[int]()
+    for epoch in range(40):
+        indices = [draw.index for rank in range(4) for draw in draws_of(10, epoch=epoch, rank=rank, ranks=4)]
+        drawn.update(indices)
+        left_out.update(set(range(10)) - set(indices))
+    assert left_out.total() == 40 * 2
+    assert len(left_out) == len(drawn) == 10
+    assert max(left_out.values()) < 20
+
+
+@pytest.mark.parametrize(("count", "ranks"), [(0, 1), (1, 2), (7, 8)])
+def test_a_process_without_work_is_refused(count: int, ranks: int) -> None:
+    require_shares(ranks, ranks=ranks, what="training cases")
+    words = f"{ranks} processes share {count} training cases, and each needs one: ask for more, or for at most {count}"
+    with pytest.raises(ConfigError, match=words):
+        require_shares(count, ranks=ranks, what="training cases")
 
 
 @given(SIZES, RANKS)
@@ -110,7 +138,7 @@ def test_an_epoch_may_have_any_number_of_samples(size: int, samples: int, ranks:
     assert len(set(alone)) == samples  # a case that comes again has another seed
     assert alone[:size] == list(ShuffledDraws(size, seed=3))[:samples]
     shares = [list(ShuffledDraws(size, samples=samples, seed=3, rank=rank, ranks=ranks)) for rank in range(ranks)]
-    assert [draw for place in zip(*shares, strict=True) for draw in place][:samples] == alone
+    assert [draw for place in zip(*shares, strict=True) for draw in place] == alone[: samples // ranks * ranks]
 
 
 def test_patches_are_cut_where_they_are_drawn(cache: CaseCache, tmp_path: Path) -> None:

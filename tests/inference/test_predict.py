@@ -13,9 +13,12 @@ import yaml
 from torch import nn
 
 from brats_lightning.cli import main
+from brats_lightning.cluster import signals
+from brats_lightning.cluster.signals import Stopped
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.errors import ConfigError
 from brats_lightning.inference import segmenter as segmenter_module
+from brats_lightning.inference.predict import predict as function
 
 WriteCheckpoint = Callable[..., Path]
 CASES = 6
@@ -200,6 +203,56 @@ def test_processes_share_the_cases(
         monkeypatch.setenv("SLURM_PROCID", str(rank))
         summary = predict(phantoms, checkpoint=checkpoint, output=tmp_path / "out")
         assert len(summary["cases"]) == expected
+
+
+def test_parts_of_an_array_meet_in_one_folder(phantoms: Path, checkpoint: Path, tmp_path: Path) -> None:
+    counts = []
+    for part in ("2/4", "4/4", "2/4", "1/4", "3/4"):  # elements run in any order, and may run again
+        summary = predict(phantoms, "--share", part, checkpoint=checkpoint, output=tmp_path / "out")
+        counts.append(len(summary["cases"]))
+    assert counts == [2, 3, 3, 5, CASES]
+    predict(phantoms, checkpoint=checkpoint, output=tmp_path / "alone")
+    assert same(tmp_path / "out", tmp_path / "alone")
+    predict(phantoms, "--share", "9/9", checkpoint=checkpoint, output=tmp_path / "more parts than cases")
+
+
+def test_a_part_is_shared_further_over_the_tasks_of_its_step(
+    phantoms: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    for rank, expected in ((1, 1), (0, 3)):
+        monkeypatch.setenv("SLURM_PROCID", str(rank))
+        summary = predict(phantoms, "--share", "2/2", checkpoint=checkpoint, output=tmp_path / "out")
+        assert len(summary["cases"]) == expected
+
+
+def test_asked_to_stop_it_finishes_the_case_at_hand_and_goes_on_later(
+    phantoms: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, calls = segmenter_module.Segmenter.__call__, 0
+
+    def asked_at_the_second(self: Any, samples: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            monkeypatch.setattr(signals, "_asked", "SIGUSR1")
+        return usual(self, samples)
+
+    def run() -> None:
+        function(phantoms, checkpoint=(checkpoint,), output=tmp_path / "out", workers=0)
+
+    monkeypatch.setattr(segmenter_module.Segmenter, "__call__", asked_at_the_second)
+    with pytest.raises(Stopped, match="SIGUSR1"):
+        run()
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())["cases"]) == calls == 2
+    with pytest.raises(Stopped):
+        run()
+    assert calls == 2
+    monkeypatch.setattr(signals, "_asked", None)
+    run()
+    assert calls == CASES
+    monkeypatch.setattr(signals, "_asked", "SIGUSR1")  # when there is nothing left to do
+    run()
 
 
 def test_what_one_case_meets_in_the_network_stops_no_other(

@@ -1,44 +1,42 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from brats_lightning.cluster.allocation import Task
 from brats_lightning.errors import ConfigError
 from brats_lightning.inference.shares import Share, device_of, own_share
 
-SEVERAL = (
-    "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE",
-)  # fmt: skip
+CASES = range(23)
 
 
-@pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in SEVERAL:
-        monkeypatch.delenv(name, raising=False)
-    return monkeypatch
+def test_a_process_by_itself_takes_every_case() -> None:
+    assert own_share(task=Task()) == Share(0, 1, 0)
+    assert list(Share().of(CASES)) == list(CASES)
 
 
-def test_a_process_by_itself_takes_every_case(alone: pytest.MonkeyPatch) -> None:
-    assert own_share() == Share(0, 1, 0)
+@given(st.integers(1, 6), st.integers(1, 6))
+def test_parts_and_their_tasks_share_the_cases(parts: int, ranks: int) -> None:
+    together: list[int] = []
+    for number in range(1, parts + 1):
+        part = [
+            case
+            for rank in range(ranks)
+            for case in own_share(f"{number}/{parts}", task=Task(rank, ranks, rank)).of(CASES)
+        ]
+        assert sorted(part) == list(CASES)[number - 1 :: parts]  # however many tasks do it
+        together += part
+    assert sorted(together) == list(CASES)
 
 
-def test_tasks_of_srun_share_the_cases(alone: pytest.MonkeyPatch) -> None:
-    alone.setenv("SLURM_PROCID", "3")
-    alone.setenv("SLURM_STEP_NUM_TASKS", "4")
-    alone.setenv("SLURM_LOCALID", "1")
-    assert own_share() == Share(3, 4, 1)
+def test_tasks_keep_their_place_on_their_machine() -> None:
+    assert own_share("2/3", task=Task(rank=5, ranks=8, local_rank=1)).local_rank == 1
 
 
-def test_a_batch_script_without_srun_is_alone_whatever_its_job_has(alone: pytest.MonkeyPatch) -> None:
-    alone.setenv("SLURM_PROCID", "0")
-    alone.setenv("SLURM_NTASKS", "4")
-    assert own_share() == Share(0, 1, 0)
-
-
-def test_processes_of_torchrun_share_the_cases(alone: pytest.MonkeyPatch) -> None:
-    alone.setenv("RANK", "1")
-    alone.setenv("WORLD_SIZE", "2")
-    alone.setenv("LOCAL_RANK", "1")
-    alone.setenv("LOCAL_WORLD_SIZE", "2")
-    assert own_share() == Share(1, 2, 1, beside=2)
+@pytest.mark.parametrize("part", ["", "3", "0/8", "9/8", "-1/8", "1/0", "3/8/2", "1.5/8", "a/b", "3 of 8"])
+def test_a_part_that_is_none_is_refused(part: str) -> None:
+    with pytest.raises(ConfigError, match=f"--share {part}: expected a part and the number of parts, 1/8 to 8/8"):
+        own_share(part, task=Task())
 
 
 def test_processes_of_one_machine_take_its_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

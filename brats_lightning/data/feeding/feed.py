@@ -35,21 +35,27 @@ class Machine:
     """What a feed can be chosen from, in bytes.
 
     Args:
-        device_free: Of the GPU; 0 where training uses none.
+        device_free: Of this process's GPU; 0 where training uses none.
         host_free: Main memory.
+        processes: That train here, each with a GPU of its own and with all cases.
     """
 
     device_free: int
     host_free: int
+    processes: int = 1
 
 
-def choose_feed(wish: Feed, *, needed: int, machine: Machine, needs_workers: str = "") -> Choice:
+def choose_feed(
+    wish: Feed, *, needed: int, machine: Machine, in_memory: bool = False, needs_workers: str = ""
+) -> Choice:
     """The fastest feed that the cases fit into, or the one wished for.
 
     Args:
         wish: The user's.
-        needed: Bytes of all training cases.
+        needed: Bytes of all training cases: on each GPU, but once in main memory, where all processes read the pages
+            of the same files.
         machine: What there is.
+        in_memory: Each process has the cases in main memory already, a copy of its own: to use it takes no more.
         needs_workers: Why nothing but worker processes will do, in words; empty where all feeds will.
 
     Raises:
@@ -63,17 +69,21 @@ def choose_feed(wish: Feed, *, needed: int, machine: Machine, needs_workers: str
         )
     if wish == "workers" or needs_workers:
         return Choice("workers", f"cases: read by worker processes ({needs_workers or 'data.feed'})")
-    size, refused = _text(needed), []
+    size, refused, several = _text(needed), [], machine.processes > 1
     if wish != "host" and machine.device_free:
         kept = NETWORK_SHARE if wish == "auto" else SMALLEST_NETWORK_SHARE
         free = f"{_text(machine.device_free)} free"
         if needed <= (1 - kept) * machine.device_free:
-            return Choice("device", f"cases: {size} on the GPU (of {free})")
+            where = f"each of {machine.processes} GPUs" if several else "the GPU"
+            return Choice("device", f"cases: {size} on {where} (of {free})")
         refused.append(f"too much for the GPU ({free}, {kept:.0%} kept for the network)")
     free = f"{_text(machine.host_free)} free"
-    if needed <= (1 - HOST_SHARE) * machine.host_free:
+    if in_memory or needed <= (1 - HOST_SHARE) * machine.host_free:
         because = f", {refused[0]}" if refused else ""
-        return Choice("host", f"cases: {size} in main memory (of {free}){because}", otherwise=wish == "device")
+        keeping = f", {'a copy for each of' if in_memory else 'shared by'} {machine.processes} processes"
+        left = f"{free} beside them" if in_memory else f"of {free}"
+        said = f"cases: {size} in main memory{keeping if several else ''} ({left}){because}"
+        return Choice("host", said, otherwise=wish == "device")
     refused.append(f"too much for main memory ({free}, {HOST_SHARE:.0%} kept)")
     return Choice("workers", f"cases: {size}, {' and '.join(refused)}: read by worker processes", wish != "auto")
 

@@ -40,17 +40,30 @@ def free_host_bytes(system: Path = Path("/")) -> int:
         system: Root of the files in which Linux says so.
     """
     free = _machine_bytes(system)
-    groups = system / "sys" / "fs" / "cgroup"
-    for limit, used, reclaimable in (
-        ("memory.max", "memory.current", "memory.stat"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
-    ):
-        try:
-            left = int((groups / limit).read_text()) - int((groups / used).read_text())
-            free = min(free, left + _field(groups / reclaimable, "inactive_file"))
-        except (OSError, ValueError):  # absent, or the word "max"
-            continue
+    for group in _groups(system):
+        for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+            try:
+                left = int((group / limit).read_text()) - int((group / used).read_text())
+                free = min(free, left + _field(group / "memory.stat", "inactive_file"))
+            except (OSError, ValueError):  # absent, or the word "max"
+                continue
     return max(free, 0)
+
+
+def _groups(system: Path) -> list[Path]:
+    """Folders of the control groups of this process, of which any may have a limit: SLURM makes one for each job."""
+    top = system / "sys" / "fs" / "cgroup"
+    groups = [top, top / "memory"]
+    try:
+        lines = (system / "proc" / "self" / "cgroup").read_text().splitlines()
+    except OSError:
+        return groups
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers in {"", "memory"}:
+            own = (top / controllers) / path.strip("/")
+            groups += [own, *(parent for parent in own.parents if parent.is_relative_to(top))]
+    return groups
 
 
 def _machine_bytes(system: Path) -> int:

@@ -11,7 +11,7 @@ from brats_lightning.data.feeding.feed import Feed, Machine, choose_feed
 from brats_lightning.data.feeding.memory import free_device_bytes, free_host_bytes, predicted_bytes
 from brats_lightning.data.feeding.patches import Patches
 from brats_lightning.data.feeding.resident import ResidentCase, load_cases
-from brats_lightning.data.homes import NoHome
+from brats_lightning.data.homes import MemoryHome, NoHome
 
 CPU = torch.device("cpu")
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ def place_cases(
     device: torch.device,
     patches: Patches | None = None,
     transforms: bool = False,
+    processes: int = 1,
     show: bool = True,
 ) -> list[ResidentCase] | None:
     """Choose a feed, say so in the log, and load the cases where it needs them.
@@ -36,6 +37,7 @@ def place_cases(
         device: Where training runs.
         patches: What will be cut out of them.
         transforms: MONAI transforms work on the samples.
+        processes: That train on this machine.
         show: Log the choice, with a progress bar: one process of several does.
 
     Returns:
@@ -52,7 +54,8 @@ def place_cases(
     choice = choose_feed(
         feed,
         needed=0 if reason else predicted_bytes(cache, cases),
-        machine=Machine(free_device_bytes(device), free_host_bytes()),
+        machine=Machine(free_device_bytes(device), free_host_bytes(), processes),
+        in_memory=isinstance(cache.home, MemoryHome),
         needs_workers=reason,
     )
     if show:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from brats_lightning.data.feeding.feed import Feed, Machine, choose_feed
@@ -45,6 +47,31 @@ def test_the_log_says_what_was_chosen_and_why() -> None:
     )
     small = choose_feed("auto", needed=12_300_000, machine=NO_GPU).said
     assert small.startswith("cases: 12 MB in main memory")
+
+
+def test_the_log_says_what_each_of_several_processes_keeps() -> None:
+    def said(needed: int, machine: Machine, *, in_memory: bool = False) -> str:
+        return choose_feed("auto", needed=needed * GB, machine=machine, in_memory=in_memory).said
+
+    four, four_on_cpu = replace(GPU, processes=4), replace(NO_GPU, processes=4)
+    assert said(6, four) == "cases: 6.0 GB on each of 4 GPUs (of 80.0 GB free)"
+    assert said(6, four_on_cpu) == "cases: 6.0 GB in main memory, shared by 4 processes (of 100.0 GB free)"
+    assert said(6, four_on_cpu, in_memory=True) == (
+        "cases: 6.0 GB in main memory, a copy for each of 4 processes (100.0 GB free beside them)"
+    )
+
+
+@pytest.mark.parametrize("processes", [1, 8])
+def test_pages_of_files_count_once_whoever_reads_them(processes: int) -> None:
+    for needed, place in ((70, "host"), (76, "workers")):
+        machine = replace(NO_GPU, processes=processes)
+        assert choose_feed("auto", needed=needed * GB, machine=machine).place == place
+
+
+def test_what_is_in_memory_already_takes_no_more_of_it() -> None:
+    choice = choose_feed("auto", needed=60 * GB, machine=Machine(0, 30 * GB, 2), in_memory=True)
+    assert choice.place == "host"
+    assert choice.said.endswith("(30.0 GB free beside them)")
 
 
 def test_what_only_workers_can_do_is_theirs() -> None:

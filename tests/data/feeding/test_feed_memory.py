@@ -57,6 +57,22 @@ def test_a_batch_systems_limit_counts(tmp_path: Path, limit: str, used: str, sta
     assert free_host_bytes(tmp_path) == 8_000_000 * 1024
 
 
+@pytest.mark.parametrize(
+    ("line", "folder", "limit", "used"),
+    [
+        ("0::/slurm/job_5/step_0/task_1", "slurm/job_5", "memory.max", "memory.current"),
+        ("4:memory:/slurm/job_5/step_0", "memory/slurm/job_5", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ],
+)
+def test_the_limit_of_a_slurm_job_counts(tmp_path: Path, line: str, folder: str, limit: str, used: str) -> None:
+    group = {limit: f"{4 * GB}\n", used: f"{3 * GB}\n", "memory.stat": f"inactive_file {GB}\n"}
+    files = MACHINE | {f"sys/fs/cgroup/{folder}/{name}": text for name, text in group.items()}
+    files["proc/self/cgroup"] = f"9:name=systemd:/elsewhere\n{line}\n"
+    assert free_host_bytes(system(tmp_path, files)) == 2 * GB
+    (tmp_path / "proc/self/cgroup").write_text("9:name=systemd:/elsewhere\n3:cpu:/slurm/job_5\n")
+    assert free_host_bytes(tmp_path) == 8_000_000 * 1024
+
+
 def test_a_machine_that_says_nothing_is_half_free(tmp_path: Path) -> None:
     assert free_host_bytes(tmp_path) > 100_000_000
 

@@ -16,12 +16,13 @@ from brats_lightning.data.dataset import (
     UnequalShapesError,
     collate,
 )
-from brats_lightning.data.feeding.loader import ResidentLoader
+from brats_lightning.data.feeding.loader import EpochPosition, ResidentLoader, WorkerLoader
 from brats_lightning.data.feeding.patches import Patches
 from brats_lightning.data.feeding.resident import load_cases, stack
 from brats_lightning.data.homes import DiskHome, Home, MemoryHome
 from brats_lightning.data.preprocessing import Preprocessing
-from brats_lightning.labels import IMAGE, LABEL, SEED
+from brats_lightning.errors import CheckpointError
+from brats_lightning.labels import CASE, IMAGE, LABEL, SEED
 
 Write = Callable[..., Path]
 CPU = torch.device("cpu")
@@ -127,6 +128,98 @@ def test_an_error_while_loading_ends_it(write_case: Write, tmp_path: Path, monke
     monkeypatch.setattr(cache, "get", lambda case: 1 / len(case.id[:0]))
     with pytest.raises(ZeroDivisionError):
         load_cases(cache, cases, device=CPU, show=False)
+
+
+Loader = ResidentLoader | WorkerLoader
+
+
+def loader_of(
+    kind: str, cache: CaseCache, cases: list[Case], *, batch_size: int = 2, rank: int = 0, ranks: int = 1
+) -> Loader:
+    """Eleven samples an epoch over all ranks."""
+    order = ShuffledDraws(5, samples=11, seed=4, rank=rank, ranks=ranks)
+    if kind == "resident":
+        held = load_cases(cache, cases, device=CPU, show=False)
+        return ResidentLoader(held, sampler=order, batch_size=batch_size, device=CPU)
+    workers = 2 if kind == "two workers" else 0
+    return WorkerLoader(CaseDataset(cache, cases), order=order, batch_size=batch_size, workers=workers)
+
+
+def seen(loader: Loader, epoch: int, *, batches: int | None = None) -> list[tuple[list[str], list[int]]]:
+    """Cases and seeds of an epoch's batches, as Lightning takes them: it asks for an iterator that it does not use."""
+    iter(loader)
+    loader.sampler.set_epoch(epoch)  # type: ignore[union-attr]
+    drawn = []
+    for batch in loader:
+        drawn.append((batch[CASE], [int(seed) for seed in batch[SEED]]))
+        if len(drawn) == batches:
+            break
+    return drawn
+
+
+@pytest.mark.parametrize("kind", ["resident", "no worker", pytest.param("two workers", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_an_epoch_that_was_stopped_goes_on_with_the_batch_that_was_next(
+    write_case: Write, tmp_path: Path, kind: str, ranks: int
+) -> None:
+    """On every rank and after every batch, twice in one epoch; the epochs after it are whole."""
+    cache, cases = filled(write_case, tmp_path, WHOLE, MemoryHome())
+    rank = ranks - 1
+    whole = loader_of(kind, cache, cases, rank=rank, ranks=ranks)
+    epochs = [seen(whole, epoch) for epoch in range(3)]
+    assert epochs[1] not in (epochs[0], epochs[2])
+    for stop in range(1, len(epochs[1])):
+        state = {}
+        drawn = []
+        for first, last in ((0, stop), (stop, stop + 1)):
+            loader = loader_of(kind, cache, cases, rank=rank, ranks=ranks)
+            if first:
+                loader.load_state_dict(state)
+            drawn += seen(loader, 1, batches=last - first)
+            state = loader.state_dict()
+            assert (state["epoch"], state["batches"], state["of"]) == (1, last, len(whole))
+        loader = loader_of(kind, cache, cases, rank=rank, ranks=ranks)
+        loader.load_state_dict(state)
+        drawn += seen(loader, 1)
+        assert drawn == epochs[1]
+        assert seen(loader, 2) == epochs[2]
+        assert loader.state_dict()["batches"] == len(whole)
+
+
+@pytest.mark.parametrize("kind", ["resident", "no worker"])
+def test_an_epoch_that_was_over_is_not_gone_on_with(write_case: Write, tmp_path: Path, kind: str) -> None:
+    cache, cases = filled(write_case, tmp_path, WHOLE, MemoryHome())
+    loader = loader_of(kind, cache, cases)
+    epochs = [seen(loader, epoch) for epoch in range(2)]
+    seen(loader, 0)
+    later = loader_of(kind, cache, cases)
+    later.load_state_dict(loader.state_dict())
+    assert seen(later, 1) == epochs[1]
+
+
+def position(batch_size: int = 2, ranks: int = 1, *, samples: int = 11) -> EpochPosition:
+    return EpochPosition(ShuffledDraws(5, samples=samples, seed=4, ranks=ranks), batch_size)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "ranks", "samples", "found"),
+    [
+        (3, 1, 11, "4 batches of 3 on 1 processes"),
+        (2, 2, 11, "3 batches of 2 on 2 processes"),
+        (1, 2, 11, "5 batches of 1 on 2 processes"),  # as many samples a step, but each rank would draw others
+        (2, 1, 4, "2 batches of 2 on 1 processes"),
+    ],
+)
+def test_other_batches_in_the_midst_of_an_epoch_are_refused(
+    batch_size: int, ranks: int, samples: int, found: str
+) -> None:
+    state = position().state_dict() | {"batches": 3}
+    words = f"an epoch of 6 batches of 2 on 1 processes, and this run has {found}: expected the same until the epoch"
+    with pytest.raises(CheckpointError, match=words):
+        position(batch_size, ranks, samples=samples).load_state_dict(state)
+    for whole in (0, 6):
+        position(batch_size, ranks, samples=samples).load_state_dict(state | {"batches": whole})
+    position().load_state_dict(state)
 
 
 @needs_gpu

@@ -12,7 +12,7 @@ from brats_lightning.data.cases import find_cases
 from brats_lightning.data.feeding import placing
 from brats_lightning.data.feeding.placing import place_cases
 from brats_lightning.data.feeding.resident import load_cases
-from brats_lightning.data.homes import MemoryHome, NoHome
+from brats_lightning.data.homes import DiskHome, MemoryHome, NoHome
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.errors import ConfigError
 
@@ -39,9 +39,11 @@ def test_the_log_says_where_the_cases_are(
 ) -> None:
     with caplog.at_level(logging.INFO):
         placed = place_cases(cache, cases, feed="auto", device=CPU)
+        place_cases(cache, cases, feed="auto", device=CPU, processes=3)
     assert placed is not None
     assert [case.case for case in placed] == [case.id for case in cases]
-    assert "cases: 0 MB in main memory (of" in caplog.text
+    assert "cases: 0 MB in main memory (" in caplog.text
+    assert "cases: 0 MB in main memory, a copy for each of 3 processes (" in caplog.text
 
 
 def test_other_processes_say_nothing(cache: CaseCache, cases: list[Case], caplog: pytest.LogCaptureFixture) -> None:
@@ -68,10 +70,12 @@ def test_cases_larger_than_the_gpu_stay_in_main_memory(
 
 
 def test_cases_larger_than_all_memory_are_left_to_workers(
-    cache: CaseCache, cases: list[Case], monkeypatch: pytest.MonkeyPatch
+    cache: CaseCache, cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(placing, "free_host_bytes", lambda: 30_000)
-    assert place_cases(cache, cases, feed="auto", device=CPU) is None
+    on_disk = CaseCache(cache.preprocessing, DiskHome(tmp_path / "cache"))
+    assert place_cases(on_disk, cases, feed="auto", device=CPU) is None
+    assert place_cases(cache, cases, feed="auto", device=CPU)  # the memory cache has them there already
 
 
 def test_a_wrong_prediction_ends_in_main_memory_too(
