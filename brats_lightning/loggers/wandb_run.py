@@ -1,41 +1,45 @@
 """Weights & Biases, decided in seconds between online and offline, and never hanging."""
 
+import contextlib
 import logging
-import netrc
 import os
-import socket
-import threading
+import signal
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import WandbLogger
 
-from brats_lightning.errors import ConfigError
+from brats_lightning.cluster.allocation import own_job
+from brats_lightning.cluster.signals import Stopped
+from brats_lightning.loggers.wandb_identity import display_name, identity
+from brats_lightning.loggers.wandb_segments import Tail, is_unsent, segments, tail_of
+from brats_lightning.loggers.wandb_server import must_be_offline
 
-PROBE_SECONDS = 2.0
 INIT_SECONDS = 15
 FINISH_SECONDS = 60
-WANDB_SERVERS = ("https://api.wandb.ai", "https://api.forge.coreweave.com")
-"""W&B's own: a key for one serves both."""
+STEP = "trainer/global_step"
+"""Lightning makes it the horizontal axis of every chart."""
 log = logging.getLogger(__name__)
 
 
 class WandbRun(WandbLogger):
-    """Weights & Biases, online where it can be reached and offline everywhere else.
+    """Weights & Biases, online where it can be reached and offline everywhere else, one run however often restarted.
 
     Which of the two is decided within three seconds: offline without a key or without a route to the server. The
     variable `WANDB_MODE` and the argument `offline` overrule. Offline runs lie in the run's folder under `wandb` and
-    are sent later with `wandb sync`. At the end of a run whose server was lost, it waits a minute at most.
+    are sent later, with `slurm/sync.sbatch`; until then a run that is gone on with stays offline, as its history could
+    not be put in order afterwards. At the end of a run whose server was lost, it waits a minute at most.
 
     Args:
         project: Name of the project.
         entity: Team or user; null takes the key's default.
         name: Of the run; null takes the name of the run's folder.
-        group: Runs to compare with each other.
+        group: Runs to compare with each other; `brats` takes the configuration's name.
+        job_type: What this run is within its group; `brats` takes `fold-<n>` or `fit`.
         tags: To find it again.
         notes: Free text.
         offline: Never ask for the server.
@@ -49,25 +53,31 @@ class WandbRun(WandbLogger):
         entity: str | None = None,
         name: str | None = None,
         group: str | None = None,
+        job_type: str | None = None,
         tags: list[str] | None = None,
         notes: str | None = None,
         offline: bool = False,
         save_dir: Path | None = None,
     ) -> None:
-        folder = Path(save_dir or ".")
-        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = Path(save_dir or ".").resolve()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._has_folder = save_dir is not None
+        self._earlier = Tail()
+        self._lost = False
         # W&B's telemetry about itself asks for the server even offline, and without a route holds up the exit.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        offline = offline or must_be_offline()
+        only_listens = getattr(rank_zero_only, "rank", 0) != 0  # rank 0 alone logs
+        offline = offline or only_listens or must_be_offline()
         super().__init__(
             project=project,
-            name=name or (folder.resolve().name if save_dir else None),
-            save_dir=str(folder.resolve()),
+            name=name or (display_name(self._folder) if save_dir else None),
+            save_dir=str(self._folder),
             # Not its `offline=True`: that sets a variable that wandb has already read.
             mode="offline" if offline else None,
             log_model=False,
             entity=entity,
             group=group,
+            job_type=job_type,
             tags=tags,
             notes=notes,
         )
@@ -77,94 +87,88 @@ class WandbRun(WandbLogger):
     @rank_zero_experiment
     def experiment(self) -> Any:
         """The W&B run, made when first used; goes offline when the server answers the probe and nothing more."""
+        if self._experiment is None:
+            self._begin()
+        return super().experiment
+
+    def _begin(self) -> None:
+        """Go on with the W&B run of this folder, or begin it."""
         import wandb  # noqa: PLC0415 - half a second that offline ranks do not need
 
+        earlier: list[Path] = []
+        if self._has_folder:
+            self._id = self._wandb_init["id"] = identity(self._folder)
+            earlier = segments(self._folder, self._id)
         settings = wandb.Settings(init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS, silent=True)
         self._wandb_init.setdefault("settings", settings)
-        if self._experiment is None and self._wandb_init["mode"] is None:
-            try:
-                return super().experiment
-            except (wandb.errors.CommError, wandb.errors.UsageError) as error:
-                log.warning("W&B: %s: this run is logged offline", _first_line(error))
-                self._wandb_init["mode"] = "offline"
-        return super().experiment
+        if self._wandb_init["mode"] is None and not os.environ.get("WANDB_MODE") and any(map(is_unsent, earlier)):
+            log.info("W&B: parts of this run still wait to be sent (bash slurm/sync.sbatch): it is logged offline")
+            self._wandb_init["mode"] = "offline"
+        try:
+            run = super().experiment
+        except (wandb.errors.CommError, wandb.errors.UsageError) as error:
+            if self._wandb_init["mode"] is not None:
+                raise
+            log.warning("W&B: %s: this run is logged offline", _first_line(error))
+            wandb.teardown()  # its service still holds the id, as if the attempt went on
+            self._wandb_init["mode"] = "offline"
+            run = super().experiment
+        self._earlier = tail_of(earlier)
+        if run.starting_step > 0:  # what the server has counts, which may have lost what it was sent last
+            step = run.starting_step - 1
+            self._earlier = self._earlier if self._earlier.step == step else Tail(step)
+        if job := own_job():
+            run.config.update({"slurm": job.facts}, allow_val_change=True)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Add values to the row of a step, which W&B keeps once a later one begins.
+
+        A run that was killed goes on from its last checkpoint and does some steps again, of which W&B has the rows:
+        online it would refuse them, and `wandb sync` would append them behind the others under wrong numbers.
+        """
+        if self._experiment is None:
+            self._begin()  # only now is it known what earlier parts hold
+        values = dict(metrics)
+        if step is None:
+            self._log(values, commit=False)
+            return
+        if step <= self._earlier.step:
+            # The last row may lack what came after the process was killed: a validation. It goes into the next one.
+            is_last = step == self._earlier.step
+            values = {name: value for name, value in values.items() if is_last and name not in self._earlier.names}
+        if values:
+            self._log({**values, STEP: step}, step=max(step, self._earlier.step + 1))
+
+    def _log(self, values: dict[str, Any], **how: Any) -> None:
+        """Log, as long as W&B's own process lives.
+
+        SLURM sends SIGTERM to every process of a step, and W&B's ends of it at once, when this one has yet to save.
+        """
+        if self._lost:
+            return
+        try:
+            self.experiment.log(values, **how)
+        except OSError as error:
+            self._lost = True
+            log.warning("W&B: its process is gone (%s): nothing more is logged there", _first_line(error))
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """End the W&B run with the training run: the next one of this process is another."""
+        """End the W&B run with the training run: the next one of this process is another.
+
+        A run that was asked to stop, and will be gone on with, counts as preempted, neither as finished nor as failed.
+        """
         super().finalize(status)
-        if self._experiment is not None:
-            self._experiment.finish(exit_code=0 if status == "success" else 1)
-
-
-@rank_zero_only
-def _say(reason: str) -> None:
-    log.info("W&B: %s: this run is logged offline", reason)
-
-
-def must_be_offline() -> bool:
-    """Whether there is no key or no route; where `WANDB_MODE` is set, the user has said what is wanted."""
-    if mode := os.environ.get("WANDB_MODE"):
-        return mode in {"offline", "dryrun"}
-    if getattr(rank_zero_only, "rank", 0) != 0:
-        return True  # only rank 0 logs
-    server = _server()
-    if not _has_key(server):
-        _say("no API key")
-        return True
-    if not reachable(_proxy_of(server) or server):
-        _say(f"no route to {server}")
-        return True
-    return False
-
-
-def _server() -> str:
-    """As W&B finds it: its default has changed between releases, and a variable or a file of settings overrules."""
-    import wandb  # noqa: PLC0415 - half a second that other ranks do not need
-
-    try:
-        return str(wandb.setup().settings.base_url)
-    except ValueError as error:
-        found = os.environ.get("WANDB_BASE_URL")
-        raise ConfigError(f"WANDB_BASE_URL: expected https://HOST, found {found!r}") from error
-
-
-def _has_key(server: str) -> bool:
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    hosts = {urlsplit(server).netloc}
-    if server in WANDB_SERVERS:
-        hosts |= {urlsplit(url).netloc for url in WANDB_SERVERS}
-    file = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    try:
-        entries = netrc.netrc(file)
-    except (OSError, netrc.NetrcParseError):
-        return False
-    return any(entries.authenticators(host) for host in hosts)
-
-
-def _proxy_of(url: str) -> str | None:
-    parts = urlsplit(url)
-    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
-
-
-def reachable(url: str, *, seconds: float = PROBE_SECONDS) -> bool:
-    """Whether a TCP connection to a URL's host opens in time; name look-up counts, it can block for minutes."""
-    parts = urlsplit(url if "//" in url else f"//{url}")  # a proxy may come without its scheme
-    port = parts.port or (80 if parts.scheme == "http" else 443)
-    opened = threading.Event()
-
-    def connect() -> None:
-        try:
-            socket.create_connection((parts.hostname or "", port), timeout=seconds).close()
-        except (OSError, UnicodeError):  # the second is a name that cannot be one
+        if self._experiment is None or self._lost:
             return
-        opened.set()
-
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return opened.is_set()
+        exit_code = 0 if status == "success" else 1
+        reason = sys.exception()  # Lightning calls this while it handles what ended the training
+        with contextlib.suppress(OSError):
+            if isinstance(reason, Stopped):
+                self._experiment.mark_preempting()
+                exit_code = 128 + signal.Signals[reason.signal_name]
+            self._experiment.finish(exit_code=exit_code)
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,91 +1,30 @@
-import importlib.util
 import logging
 import math
-import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import wandb
 from lightning_utilities.core.rank_zero import rank_zero_only
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.demos.boring_classes import BoringModel
 from wandb.proto.wandb_internal_pb2 import Record
 
-from brats_lightning.errors import ConfigError
-from brats_lightning.loggers import wandb_run
-from brats_lightning.loggers.wandb_run import WandbRun, must_be_offline, reachable
-
-
-@pytest.fixture
-def closed_port() -> int:
-    """A port of this machine on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+from brats_lightning.cluster.signals import Stopped
+from brats_lightning.loggers import wandb_run, wandb_server
+from brats_lightning.loggers.wandb_run import STEP, WandbRun
 
 
 def finish() -> None:
     """End the run; W&B's own `finish` returns before everything of an offline run is on disk."""
     wandb.finish()
     wandb.teardown()
-
-
-@pytest.fixture
-def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_port: int) -> Iterator[pytest.MonkeyPatch]:
-    """A user without key, settings or variables, on a machine whose W&B server is a closed port."""
-    wandb.teardown()
-    proxies = [f"{scheme}_proxy" for scheme in ("http", "https", "all", "no")]
-    given_to_us = [name for name in os.environ if name.startswith("WANDB_") or name.lower() in proxies]
-    for name in [*given_to_us, "WANDB_ERROR_REPORTING", "WANDB_SERVICE"]:
-        monkeypatch.setenv(name, "")  # recorded, so that what the program sets is undone
-        monkeypatch.delenv(name)
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("NETRC", str(home / "netrc"))
-    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{closed_port}")
-    monkeypatch.chdir(tmp_path)
-    yield monkeypatch
-    finish()
-
-
-@pytest.fixture
-def deaf() -> Iterator[socket.socket]:
-    """A server that takes connections and never answers."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(64)
-        yield listener
-
-
-@pytest.fixture
-def deaf_server(deaf: socket.socket) -> int:
-    """Its port."""
-    port: int = deaf.getsockname()[1]
-    return port
-
-
-@pytest.fixture
-def black_hole() -> Iterator[int]:
-    """Port on which a connection neither opens nor is refused: the queue of the listener is full."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        waiting = []
-        for _ in range(3):
-            waiting.append(client := socket.socket())
-            client.setblocking(False)
-            client.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
-        for client in waiting:
-            client.close()
 
 
 def records(run: Path) -> list[Any]:
@@ -120,13 +59,15 @@ def test_without_a_key_a_run_is_offline_and_holds_what_was_logged(
     connections: list[object] = []
     nobody.setattr(socket, "create_connection", lambda *args, **_: connections.append(args))
     with caplog.at_level(logging.INFO):
-        run = WandbRun(save_dir=tmp_path / "runs" / "unet3d-7", group="unet3d", tags=["fold 0"], notes="why")
+        run = WandbRun(
+            save_dir=tmp_path / "runs" / "unet3d-7", group="unet3d", job_type="fold-0", tags=["fold 0"], notes="why"
+        )
         run.log_hyperparams({"lr": 1e-4, "path": Path("data")})
         run.log_metrics({"val/dice_ET": 0.5, "val/hd95_mm_ET": math.nan}, step=3)
         run.log_metrics({"val/dice_ET": 0.75}, step=4)
         finish()
     assert not connections
-    assert [record.getMessage() for record in caplog.records if record.name == wandb_run.__name__] == [
+    assert [record.getMessage() for record in caplog.records if record.name == wandb_server.__name__] == [
         "W&B: no API key: this run is logged offline"
     ]
     first, second = history(tmp_path / "runs" / "unet3d-7")
@@ -134,117 +75,13 @@ def test_without_a_key_a_run_is_offline_and_holds_what_was_logged(
     assert (second["val/dice_ET"], second["trainer/global_step"]) == ("0.75", "4")
     (description,) = [record.run for record in records(tmp_path / "runs" / "unet3d-7") if record.HasField("run")]
     assert (description.display_name, description.project) == ("unet3d-7", "brats")
+    assert description.job_type == "fold-0"
     assert (description.run_group, list(description.tags), description.notes) == ("unet3d", ["fold 0"], "why")
-
-
-def seconds_to_decide(*, offline: bool) -> float:
-    start = time.monotonic()
-    assert must_be_offline() is offline
-    return time.monotonic() - start
-
-
-def test_with_a_key_but_a_closed_port_it_is_offline(
-    nobody: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    nobody.setenv("WANDB_API_KEY", "k" * 40)
-    with caplog.at_level(logging.INFO):
-        assert seconds_to_decide(offline=True) < 3
-    assert f"no route to {os.environ['WANDB_BASE_URL']}: this run is logged offline" in caplog.text
-
-
-@pytest.mark.slow
-def test_a_connection_that_never_opens_is_given_up_within_three_seconds(
-    nobody: pytest.MonkeyPatch, black_hole: int
-) -> None:
-    nobody.setenv("WANDB_API_KEY", "k" * 40)
-    nobody.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{black_hole}")
-    assert 0.5 < seconds_to_decide(offline=True) < 3
-
-
-@pytest.mark.slow
-def test_a_name_look_up_that_hangs_is_given_up_within_three_seconds(nobody: pytest.MonkeyPatch) -> None:
-    released = threading.Event()
-    nobody.setenv("WANDB_API_KEY", "k" * 40)
-    nobody.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: released.wait(60) and [])
-    assert 0.5 < seconds_to_decide(offline=True) < 3
-    released.set()
-
-
-def test_a_server_that_can_be_reached_is_used(nobody: pytest.MonkeyPatch, deaf_server: int) -> None:
-    nobody.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{deaf_server}")
-    assert seconds_to_decide(offline=True) < 3  # no key
-    nobody.setenv("WANDB_API_KEY", "k" * 40)
-    assert seconds_to_decide(offline=False) < 3
-
-
-@pytest.mark.parametrize(
-    ("server", "entry", "counts"),
-    [
-        ("http://127.0.0.1:{port}", "127.0.0.1:{port}", True),
-        ("http://127.0.0.1:{port}", "127.0.0.1", False),
-        ("http://127.0.0.1:{port}", "api.wandb.ai", False),
-        (None, "api.wandb.ai", True),
-        (None, "api.forge.coreweave.com", True),
-        (None, "github.com", False),
-    ],
-)
-def test_the_key_may_lie_in_netrc(
-    nobody: pytest.MonkeyPatch, closed_port: int, server: str | None, entry: str, counts: bool
-) -> None:
-    nobody.setattr(wandb_run, "reachable", lambda _url: True)
-    if server is None:
-        nobody.delenv("WANDB_BASE_URL")
-    else:
-        nobody.setenv("WANDB_BASE_URL", server.format(port=closed_port))
-    Path(os.environ["NETRC"]).write_text(f"machine {entry.format(port=closed_port)} login user password {'k' * 40}\n")
-    assert must_be_offline() is not counts
-
-
-def test_the_server_may_stand_in_the_settings_that_wandb_login_writes(
-    nobody: pytest.MonkeyPatch, tmp_path: Path, deaf_server: int
-) -> None:
-    nobody.delenv("WANDB_BASE_URL")
-    nobody.setenv("WANDB_API_KEY", "k" * 40)
-    file = tmp_path / "home" / ".config" / "wandb" / "settings"
-    file.parent.mkdir(parents=True)
-    file.write_text(f"[default]\nbase_url = http://127.0.0.1:{deaf_server}\n")
-    assert not must_be_offline()
-
-
-@pytest.mark.parametrize("mode", ["online", "offline", "dryrun", "disabled"])
-def test_the_variable_overrules_without_a_probe(nobody: pytest.MonkeyPatch, mode: str) -> None:
-    nobody.setenv("WANDB_MODE", mode)
-    nobody.setattr(wandb_run, "reachable", lambda _url: pytest.fail("it asked"))
-    assert must_be_offline() is (mode in {"offline", "dryrun"})
-
-
-def test_the_proxy_is_asked_where_there_is_one(nobody: pytest.MonkeyPatch, deaf_server: int) -> None:
-    nobody.setenv("WANDB_API_KEY", "k" * 40)
-    nobody.setenv("http_proxy", f"127.0.0.1:{deaf_server}")
-    assert not must_be_offline()
-    nobody.setenv("no_proxy", "127.0.0.1")
-    assert must_be_offline()
-
-
-def test_a_server_that_is_no_address_is_told(nobody: pytest.MonkeyPatch) -> None:
-    nobody.setenv("WANDB_BASE_URL", "localhost:8080")
-    with pytest.raises(ConfigError, match=r"WANDB_BASE_URL: expected https://HOST, found 'localhost:8080'"):
-        must_be_offline()
-
-
-@pytest.mark.parametrize("url", ["http://a..b", "http://" + "x" * 70, "http://"])
-def test_a_name_that_cannot_be_one_is_not_reachable(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def look_up(host: str, *_args: object, **_kwargs: object) -> None:
-        host.encode("idna")
-        raise socket.gaierror
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    assert not reachable(url)
 
 
 def test_only_rank_0_asks_and_logs(nobody: pytest.MonkeyPatch, tmp_path: Path) -> None:
     nobody.setattr(rank_zero_only, "rank", 1)
-    nobody.setattr(wandb_run, "reachable", lambda _url: pytest.fail("rank 1 asked"))
+    nobody.setattr(wandb_server, "reachable", lambda _url: pytest.fail("rank 1 asked"))
     nobody.setenv("WANDB_API_KEY", "k" * 40)
     run = WandbRun(save_dir=tmp_path / "run")
     run.log_metrics({"a": 1.0}, step=0)
@@ -302,25 +139,9 @@ def test_an_offline_run_asks_nobody_and_leaves_at_once(
         deaf.accept()
 
 
-@pytest.fixture
-def server(shared: Path, nobody: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A stand-in for the W&B server on this machine."""
-    description = importlib.util.spec_from_file_location("wandb_loopback", shared / "tools" / "wandb_loopback.py")
-    assert description is not None
-    assert description.loader is not None
-    module = importlib.util.module_from_spec(description)
-    description.loader.exec_module(module)
-    server = module.start()
-    nobody.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
-    nobody.setenv("WANDB_API_KEY", "k" * 40)
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
 @pytest.mark.slow
 def test_with_a_key_and_a_server_a_metric_arrives(server: Any, tmp_path: Path) -> None:
-    run = WandbRun(save_dir=tmp_path / "unet3d", group="unet3d")
+    run = WandbRun(save_dir=tmp_path / "runs" / "unet3d", group="unet3d")
     run.log_hyperparams({"lr": 1e-4})
     run.log_metrics({"val/dice_ET": 0.5}, step=3)
     finish()
@@ -345,3 +166,152 @@ def test_a_server_that_is_lost_holds_up_the_end_no_longer_than_told(
     start = time.monotonic()
     finish()
     assert time.monotonic() - start < 10
+
+
+DECIDE = """
+import sys
+from pathlib import Path
+from brats_lightning.loggers import wandb_server
+wandb_server.obstacle = lambda: print("asked") or "nobody there"
+from brats_lightning.loggers.wandb_run import WandbRun
+WandbRun(save_dir=Path("run"))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rank", "said"), [("0", ["asked"]), ("1", [])])
+def test_of_a_slurm_step_only_rank_0_asks(nobody: pytest.MonkeyPatch, rank: str, said: list[str]) -> None:
+    nobody.setenv("SLURM_PROCID", rank)
+    nobody.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    answer = subprocess.run([sys.executable, "-c", DECIDE], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == said
+
+
+def go_on(folder: Path, rows: list[tuple[int, dict[str, float]]]) -> str:
+    """A session of a run, and the id that W&B knew it under."""
+    run = WandbRun(save_dir=folder)
+    for step, values in rows:
+        run.log_metrics(values, step=step)
+    identity = str(run.experiment.id)
+    run.finalize("success")
+    finish()
+    return identity
+
+
+@pytest.mark.slow
+def test_log_calls_of_one_step_are_one_row_under_its_number(nobody: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run = WandbRun(save_dir=tmp_path / "run")
+    run.log_metrics({"train/loss": 1.0}, step=4)
+    run.log_metrics({"lr": 2.0}, step=4)
+    run.log_hyperparams({"seed": 1})
+    run.log_table("cases", columns=["case"], data=[["a"]])
+    run.log_metrics({"train/loss": 3.0}, step=9)
+    finish()
+    first, second = history(tmp_path / "run")
+    assert (first["train/loss"], first["lr"], first["_step"], first[STEP]) == ("1", "2", "4", "4")
+    assert any(name.startswith("cases") for name in first)
+    assert (second["train/loss"], second["_step"]) == ("3", "9")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("online", [False, True])
+def test_steps_done_again_are_not_logged_again_but_what_was_missing_is(
+    nobody: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest, online: bool
+) -> None:
+    server = request.getfixturevalue("server") if online else None
+    first = go_on(tmp_path / "run", [(step, {"train/loss": float(step)}) for step in range(6)])
+    time.sleep(1.1)  # W&B names its folders by the second
+    again = [(step, {"train/loss": -1.0}) for step in range(3, 6)]
+    second = go_on(tmp_path / "run", [*again, (5, {"val/dice": 0.5}), (6, {"train/loss": 6.0})])
+    assert first == second
+    if server is not None:
+        (arrived,) = server.state.runs.values()
+        assert [row["train/loss"] for row in arrived["history"]] == [0, 1, 2, 3, 4, 5, 6]
+        assert [row["_step"] for row in arrived["history"]] == [0, 1, 2, 3, 4, 5, 6]
+        assert arrived["history"][-1]["val/dice"] == 0.5
+    else:
+        newest = max((tmp_path / "run" / "wandb").glob("offline-run-*"))
+        shutil.copytree(newest, tmp_path / "newest" / "wandb" / newest.name)
+        (row,) = history(tmp_path / "newest")
+        assert (row["train/loss"], row["val/dice"], row["_step"], row[STEP]) == ("6", "0.5", "6", "6")
+
+
+@pytest.mark.slow
+def test_while_parts_wait_to_be_sent_a_run_stays_offline(
+    server: Any, nobody: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nobody.setenv("WANDB_MODE", "offline")
+    go_on(tmp_path / "run", [(0, {"a": 1.0})])
+    nobody.delenv("WANDB_MODE")
+    time.sleep(1.1)
+    with caplog.at_level(logging.INFO):
+        go_on(tmp_path / "run", [(1, {"a": 2.0})])
+    assert "wait to be sent (bash slurm/sync.sbatch): it is logged offline" in caplog.text
+    assert server.state.runs == {}
+    for segment in (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb"):
+        segment.with_suffix(".wandb.synced").touch()
+    time.sleep(1.1)
+    go_on(tmp_path / "run", [(2, {"a": 3.0})])
+    assert len(server.state.runs) == 1
+
+
+class StopAfterTheFirstBatch(Callback):
+    def __init__(self, reason: BaseException) -> None:
+        self.reason = reason
+
+    def on_train_batch_end(self, *_args: object, **_kwargs: object) -> None:
+        raise self.reason
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("reason", "preempting", "exit_code"),
+    [(Stopped("SIGUSR1"), True, 138), (Stopped("SIGTERM"), True, 143), (RuntimeError("broken"), False, 1)],
+)
+def test_a_run_that_was_asked_to_stop_counts_as_preempted_and_a_broken_one_as_failed(
+    nobody: pytest.MonkeyPatch, tmp_path: Path, reason: BaseException, preempting: bool, exit_code: int
+) -> None:
+    trainer = Trainer(
+        logger=WandbRun(save_dir=tmp_path / "run"),
+        callbacks=[StopAfterTheFirstBatch(reason)],
+        accelerator="cpu",
+        max_epochs=1,
+        limit_train_batches=3,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    with pytest.raises(type(reason)):
+        trainer.fit(BoringModel())
+    wandb.teardown()
+    found = records(tmp_path / "run")
+    assert any(record.HasField("preempting") for record in found) is preempting
+    assert [record.exit.exit_code for record in found if record.HasField("exit")] == [exit_code]
+
+
+KILLED = """
+import logging, os, signal, subprocess, sys, time
+from pathlib import Path
+from brats_lightning.loggers.wandb_run import WandbRun
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+after = int(sys.argv[1])
+run = WandbRun(save_dir=Path("run"))
+run.log_metrics({"a": 0.0}, step=0)
+service = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "wandb-core"], capture_output=True, check=True).stdout
+os.kill(int(service), signal.SIGTERM)
+time.sleep(0.5)
+for step in range(1, 1 + after):
+    run.log_metrics({"a": float(step)}, step=step)
+run.finalize("success")
+print("left")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [0, 2])
+def test_that_w_and_b_is_ended_by_a_signal_to_all_ends_no_training(nobody: pytest.MonkeyPatch, after: int) -> None:
+    nobody.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    killed = [sys.executable, "-c", KILLED, str(after)]
+    answer = subprocess.run(killed, capture_output=True, text=True, check=True, timeout=90)
+    said = [line.partition(" (")[0] for line in answer.stdout.splitlines() if "W&B:" in line or line == "left"]
+    assert said == [*["W&B: its process is gone"] * (after > 0), "left"]

@@ -1,0 +1,188 @@
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brats_lightning.cluster.lease import FILE as LEASE
+from brats_lightning.loggers import wandb_sync
+from brats_lightning.loggers.wandb_segments import is_unsent
+from brats_lightning.loggers.wandb_sync import QUIET_SECONDS, main, unsent
+
+REPOSITORY = Path(__file__).parents[2]
+SESSION = """
+import os, sys, wandb
+from pathlib import Path
+from brats_lightning.loggers.wandb_run import WandbRun
+first, last, value, end = sys.argv[1:]
+run = WandbRun(save_dir=Path("runs/unet3d"), job_type="fit", offline=True)
+run.log_hyperparams({"lr": 0.1, "ckpt_path": first})
+for step in range(int(first), int(last)):
+    run.log_metrics({"train/loss": float(value)}, step=step)
+    run.log_metrics({"lr": 0.1}, step=step)
+    if step % 100 == 99:
+        run.log_metrics({"val/dice": step / 100}, step=step)
+if end == "killed":
+    run.experiment.step  # an answer: what was logged has arrived
+    os.kill(os.getpid(), 9)
+run.finalize("success")
+wandb.teardown()
+"""
+
+
+def session(first: int, last: int, *, value: int, end: str = "success", restarts: int = 0) -> None:
+    """A process that trains from one step up to another, offline, and ends well or is killed."""
+    job = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_RESTART_COUNT": str(restarts)}
+    code = subprocess.run(
+        [sys.executable, "-c", SESSION, str(first), str(last), str(value), end],
+        env=os.environ | job | {"PYTHONPATH": str(REPOSITORY)},
+        check=False,
+    ).returncode
+    assert code == (-signal.SIGKILL if end == "killed" else 0)
+
+
+def long_ago(folder: Path) -> None:
+    for file in folder.rglob("*.wandb"):
+        os.utime(file, (time.time() - 2 * QUIET_SECONDS,) * 2)
+
+
+def header_only(folder: Path, *, name: str) -> Path:
+    """A file with nothing but its header beside the others of a run."""
+    other = next(folder.glob("offline-run-*/run-*.wandb"))
+    file = folder / f"{name}{other.stem.removeprefix('run-')}" / other.name
+    file.parent.mkdir()
+    file.write_bytes(other.read_bytes()[:7])
+    return file
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> Path:
+    """Folder of runs with one file that waits to be sent."""
+    segment = tmp_path / "runs" / "a" / "wandb" / "offline-run-20261120_131109-x" / "run-x.wandb"
+    segment.parent.mkdir(parents=True)
+    segment.write_bytes(b":W&B\xe1\xbe\x00" + bytes(7))
+    return tmp_path / "runs"
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_and_restarted_offline_arrives_as_one_history(
+    server: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    session(0, 500, value=1, end="killed")
+    session(350, 700, value=2, restarts=1)  # from a checkpoint before the end of what is on disk
+    empty = header_only(
+        Path("runs/unet3d/wandb"), name="offline-run-20000101_000000-"
+    )  # died before W&B wrote anything out
+    session(700, 800, value=4, restarts=3)
+    long_ago(tmp_path)
+    with caplog.at_level(logging.INFO):
+        assert main(["runs"]) == 0
+    (arrived,) = server.state.runs.values()
+    history = arrived["history"]
+    steps = [row["_step"] for row in history]
+    assert steps == [row["trainer/global_step"] for row in history] == list(range(800))
+    values = [row["train/loss"] for row in history]
+    first_time = values.index(2.0)
+    assert 350 < first_time <= 500  # rows that the killed process left are kept, and not doubled
+    assert values == [1.0] * first_time + [2.0] * (700 - first_time) + [4.0] * 100
+    assert {row["_step"]: row["val/dice"] for row in history if "val/dice" in row} == {
+        step: step / 100 for step in range(99, 800, 100)
+    }
+    assert all("lr" in row for row in history)
+    assert arrived["exitcode"] == 0
+    assert arrived["config"]["slurm"]["value"] == {"job": "7", "nodes": "n[1-2]", "restarts": 3}
+    assert arrived["config"]["ckpt_path"]["value"] == "700"
+    assert not is_unsent(empty)
+    assert (arrived["displayName"], arrived["jobType"]) == ("unet3d", "fit")
+    assert arrived["name"] == Path("runs/unet3d/wandb_id").read_text().splitlines()[0]
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        assert main(["runs"]) == 0
+    assert "nothing below runs waits to be sent" in caplog.text
+    assert len(arrived["history"]) == 800
+
+
+@pytest.mark.slow
+def test_the_script_sends_from_a_login_node(server: Any, nobody: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    session(0, 5, value=1)
+    Path("site.env").write_text(
+        f"BRATS={Path(sys.executable).parent / 'brats'}\nBRATS_SETUP='cd runs'\nWANDB_MODE=offline\n"
+    )
+    nobody.setenv("BRATS_SITE", "site.env")
+    script = ["bash", str(REPOSITORY / "slurm" / "sync.sbatch")]
+    said = subprocess.run([*script, "unet3d", "--minutes", "1"], capture_output=True, text=True, check=True)
+    assert "1 part sent" in said.stdout + said.stderr
+    (arrived,) = server.state.runs.values()
+    assert [row["_step"] for row in arrived["history"]] == [0, 1, 2, 3, 4]
+    refused = subprocess.run([*script, "nowhere"], capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "no folder nowhere" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_answer_is_given_up_in_time(
+    nobody: pytest.MonkeyPatch, tmp_path: Path, deaf_server: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    session(0, 5, value=1)
+    nobody.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{deaf_server}")
+    nobody.setenv("WANDB_API_KEY", "k" * 40)
+    start = time.monotonic()
+    with caplog.at_level(logging.INFO):
+        assert main(["runs", "--minutes", "0.1"]) == 1
+    assert time.monotonic() - start < 12
+    assert "0 parts sent; failed: not done within 0.1 minutes" in caplog.text
+    assert unsent(Path("runs"))
+
+
+def test_without_key_or_route_nothing_is_tried(
+    nobody: pytest.MonkeyPatch, offline: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nobody.setattr(wandb_sync, "send", lambda *_args, **_kwargs: pytest.fail("it tried"))
+    assert main([str(offline)]) == 1
+    assert f"no API key: 1 runs below {offline} are not sent" in caplog.text
+    nobody.setenv("WANDB_API_KEY", "k" * 40)
+    nobody.setenv("WANDB_MODE", "offline")  # of the training runs
+    assert main([str(offline)]) == 1
+    assert "no route" in caplog.text
+
+
+@pytest.mark.parametrize(("silent", "lease", "left"), [(0, None, 1), (600, None, 0), (600, 0, 1), (600, 600, 0)])
+def test_what_a_live_process_writes_is_left_for_the_next_time(
+    monkeypatch: pytest.MonkeyPatch, offline: Path, silent: int, lease: int | None, left: int
+) -> None:
+    monkeypatch.setattr(wandb_sync, "_sync", lambda *_args, **_kwargs: pytest.fail("it has no record"))
+    (segments,) = unsent(offline).values()
+    os.utime(segments[0], (time.time() - silent,) * 2)
+    if lease is not None:
+        file = offline / "a" / LEASE
+        file.touch()
+        os.utime(file, (time.time() - lease,) * 2)
+    outcome = wandb_sync.send(segments)
+    assert (outcome.sent, outcome.left, outcome.failure) == (0, left, "")
+    assert segments[0].stat().st_size == 14
+    assert bool(unsent(offline)) is bool(left)
+
+
+def test_of_a_copied_run_folder_each_part_is_sent_once(offline: Path) -> None:
+    shutil.copytree(offline / "a", offline / "b")
+    assert {run: len(segments) for run, segments in unsent(offline).items()} == {"x": 1}
+    (segment,) = unsent(offline)["x"]
+    segment.with_suffix(".wandb.synced").touch()
+    assert unsent(offline) == {}
+
+
+def test_a_run_spread_over_folders_is_sent_in_the_order_of_time(offline: Path) -> None:
+    for folder, name in (("c", "offline-run-20261120_131108-x"), ("b", "offline-run-20261121_000000-x")):
+        segment = offline / folder / "wandb" / name / "run-x.wandb"
+        segment.parent.mkdir(parents=True)
+        segment.touch()
+    online = offline / "a" / "wandb" / "run-20261120_000000-x" / "run-x.wandb"
+    online.parent.mkdir()
+    online.touch()
+    assert [segment.parents[2].name for segment in unsent(offline)["x"]] == ["c", "a", "b"]
