@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
 from typing import NamedTuple
 
+from brats_lightning.cluster import signals
+
 
 class Command(NamedTuple):
     """A row of the table.
@@ -13,21 +15,27 @@ class Command(NamedTuple):
         summary: One line of help.
         target: `module:function` of the package.
         takes_arguments: The function parses its arguments itself; otherwise its parameters are the options.
+        stops: It looks whether SIGUSR1 asks it to stop, which SLURM sends before a job's time is up.
     """
 
     summary: str
     target: str
     takes_arguments: bool = False
+    stops: bool = False
 
 
 COMMANDS = {
     "phantom": Command("write seeded synthetic cases as a BraTS 2021 folder", "phantom.folder:phantom"),
     "check": Command("list everything that is wrong with a folder of cases", "data.check:check"),
-    "cache": Command("preprocess the cases of a configuration ahead of training", "experiment.commands:cache", True),
-    "fit": Command("train a network, or go on training it", "experiment.commands:fit", True),
+    "cache": Command(
+        "preprocess the cases of a configuration ahead of training", "experiment.commands:cache", True, stops=True
+    ),
+    "fit": Command("train a network, or go on training it", "experiment.commands:fit", True, True),
     "validate": Command("score a run's best checkpoint on its validation cases", "experiment.commands:validate", True),
     "test": Command("score a run's best checkpoint on its test cases", "experiment.commands:test", True),
-    "predict": Command("segment cases with trained networks, on their own grids", "inference.predict:predict"),
+    "predict": Command(
+        "segment cases with trained networks, on their own grids", "inference.predict:predict", stops=True
+    ),
     "export": Command("write a network as TorchScript, pt2, ONNX, MONAI bundle", "inference.exporting.export:export"),
     "tune-postprocessing": Command(
         "fit thresholds and volumes on validation cases", "inference.tuning.tune:tune_postprocessing"
@@ -45,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif name == "--version":
         print(metadata.version("brats-lightning"))
     elif name in COMMANDS:
+        if COMMANDS[name].stops:
+            signals.listen()  # before the imports that take seconds: until then the signal ends the process
         _run(name, rest)
     else:
         _fail(f"unknown command {name!r}: expected one of {', '.join(COMMANDS)}")
@@ -74,6 +84,10 @@ def _run(name: str, arguments: list[str]) -> None:
             function(arguments)
         else:
             _call(function, name, arguments)
+    except signals.Stopped as stopped:
+        from brats_lightning.experiment.stopping import leave
+
+        leave(stopped)
     except BratsError as error:
         _fail(str(error))
     except KeyboardInterrupt:

@@ -8,15 +8,20 @@ import os
 from pathlib import Path
 from zipfile import is_zipfile
 
+from brats_lightning.cluster.allocation import in_step, own_job, own_task
 from brats_lightning.errors import CheckpointError, ConfigError
 
 RUNS = Path("runs")
 CONFIG, SPLIT, CHECKPOINTS = "config.yaml", "split.json", "checkpoints"
 NAMED_CHECKPOINTS = ("best", "last")
-_INHERITED = "BRATS_RUN"
+LAST = "last.ckpt"
+AUTO = "auto"
+"""Wish for the run's last checkpoint where there is one, and for a new run where there is none."""
+INHERITED = "BRATS_RUN"
+"""Environment variable in which a run's first process tells its further ones their folder."""
 
 
-def claim_run(name: str, *, given: Path | None, continues: bool) -> Path:
+def claim_run(name: str, *, given: Path | None, continues: bool, again: bool = False) -> Path:
     """The folder for a training run, made and nobody else's.
 
     Processes that the first one starts for further GPUs inherit its folder.
@@ -25,30 +30,27 @@ def claim_run(name: str, *, given: Path | None, continues: bool) -> Path:
         name: Used where no folder is given: `runs/<name>`, with a number behind it where that is taken.
         given: The user's wish.
         continues: Whether a run that is there is to be gone on with.
+        again: Where no folder is given, take the one that the same command or job would have taken before.
 
     Raises:
         ConfigError: The folder holds a run that would be overwritten, or cannot be made.
     """
-    if (inherited := os.environ.get(_INHERITED)) and "LOCAL_RANK" in os.environ:
+    if (inherited := os.environ.get(INHERITED)) and own_task().rank:
         return Path(inherited)
-    if given is None and "TORCHELASTIC_RUN_ID" in os.environ:
-        raise ConfigError("the processes of torchrun cannot agree on a new folder: give a --run")
-    folder = _make(given, continues=continues) if given else _first_free(RUNS / _named_by_job(name))
-    os.environ[_INHERITED] = str(folder.resolve())
+    if given is None and again:
+        given = RUNS / _named_by_job(name)
+    folder = _make(given, continues=continues or again) if given else _first_free(RUNS / _named_by_job(name))
+    os.environ[INHERITED] = str(folder.resolve())
     return folder
 
 
 def _named_by_job(name: str) -> str:
-    """All tasks of a SLURM job's step are one run."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if not job or not _is_slurm_task():
+    """All tasks of a SLURM job's step are one run, before and after the job was re-queued."""
+    job = own_job()
+    if job is None or not in_step():
         return name
     step = os.environ.get("SLURM_STEP_ID", "0")
-    return f"{name}-{job}" if step == "0" else f"{name}-{job}.{step}"
-
-
-def _is_slurm_task() -> bool:
-    return "SLURM_PROCID" in os.environ
+    return f"{name}-{job.id}" if step == "0" else f"{name}-{job.id}.{step}"
 
 
 def _holds_checkpoints(folder: Path) -> bool:
@@ -73,8 +75,8 @@ def _first_free(wanted: Path) -> Path:
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
-            # Made by another task, and still without checkpoints, as those are only written by all together.
-            if _is_slurm_task() and folder.is_dir() and not _holds_checkpoints(folder):
+            # Of a job of the same number that was re-queued before it had made anything.
+            if in_step() and folder.is_dir() and not _holds_checkpoints(folder):
                 return folder
         except OSError as error:
             raise ConfigError(
@@ -89,6 +91,12 @@ def discard_if_empty(run: Path) -> None:
     """Remove the folder of a run that failed before it made anything."""
     with contextlib.suppress(OSError):
         run.rmdir()
+
+
+def last_checkpoint(run: Path) -> Path | None:
+    """What a run goes on from, None where it has saved nothing yet."""
+    path = run / CHECKPOINTS / LAST
+    return path if path.is_file() else None
 
 
 def find_checkpoint(wanted: str, run: Path | None) -> Path:
@@ -107,7 +115,7 @@ def find_checkpoint(wanted: str, run: Path | None) -> Path:
             raise CheckpointError(f"--ckpt_path {wanted} needs a --run whose {wanted} checkpoint is meant")
         path = run / CHECKPOINTS / f"{wanted}.ckpt"
     if not path.is_file():
-        has_last = wanted == "best" and path.with_name("last.ckpt").is_file()
+        has_last = wanted == "best" and path.with_name(LAST).is_file()
         other = " (its last one is there: --ckpt_path last)" if has_last else ""
         raise CheckpointError(f"no checkpoint {path}{other}: expected a file, or `best` or `last` of a --run")
     if not is_zipfile(path):

@@ -1,20 +1,31 @@
 """The commands of a run, and what all of them say of their user's mistakes."""
 
 import logging
+import os
+import platform
+import time
 import warnings
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 
+import torch.distributed as dist
 from jsonargparse import ArgumentError
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+from brats_lightning.cluster import signals
+from brats_lightning.cluster.allocation import Task, own_task
+from brats_lightning.cluster.roll_call import Dismissed
 from brats_lightning.errors import BratsError, CheckpointError, ConfigError
 from brats_lightning.experiment.caching import CacheCLI
 from brats_lightning.experiment.scoring import ScoringCLI
+from brats_lightning.experiment.stopping import TO_BE_GONE_ON_WITH
 from brats_lightning.experiment.training import BratsCLI
 from brats_lightning.runs import CONFIG
+
+SPEAKS_AFTER_SECONDS = 2
+log = logging.getLogger("brats_lightning")
 
 
 def fit(arguments: Sequence[str]) -> None:
@@ -38,9 +49,32 @@ def cache(arguments: Sequence[str]) -> None:
 
 
 def _run(cli: type[BratsCLI], subcommand: str, arguments: Sequence[str]) -> None:
-    _quieten()
+    task = own_task()
+    _quieten(task)
     try:
-        cli([subcommand, *_with_config_of_run(subcommand, arguments)])
+        _call(cli, [subcommand, *_with_config_of_run(subcommand, arguments)])
+    except Dismissed:
+        raise SystemExit(1) from None
+    except BratsError as error:
+        if not task.rank:
+            raise
+        # Mostly the first process says the same, and ends this one. It waits with its connections open, so that the
+        # others notice nothing before it has spoken.
+        time.sleep(SPEAKS_AFTER_SECONDS)
+        log.error("%s", error)  # noqa: TRY400 - it is the user's
+        raise SystemExit(1) from error
+    except RuntimeError as error:
+        if not (dist.is_available() and dist.is_initialized() and _is_loss_of_another(error)):
+            raise
+        if signals.asked() is not None:
+            raise SystemExit(TO_BE_GONE_ON_WITH) from error
+        raise BratsError(f"another process of this run has ended: see what it wrote ({_first_line(error)})") from error
+
+
+def _call(cli: type[BratsCLI], arguments: Sequence[str]) -> None:
+    """Call it; everything that is the user's to put right comes as a `BratsError`."""
+    try:
+        cli(arguments)
     except ArgumentError as error:
         raise ConfigError(" ".join(str(error).split())) from error
     except MisconfigurationException as error:
@@ -54,9 +88,25 @@ def _run(cli: type[BratsCLI], subcommand: str, arguments: Sequence[str]) -> None
         raise
 
 
-def _quieten() -> None:
-    """Say what this program does; leave out advertisements and notes to developers of libraries."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+def _is_loss_of_another(error: RuntimeError) -> bool:
+    """Whether a collective failed because its other end is gone: each backend has words of its own."""
+    words = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "gloo", "Timed out")
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in words)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _quieten(task: Task) -> None:
+    """Say what this program does; leave out advertisements and notes to developers of libraries.
+
+    Of several processes the first says what concerns all, and each marks what concerns it alone.
+    """
+    level = logging.WARNING if task.rank else logging.INFO
+    machine = os.environ.get("SLURMD_NODENAME") or platform.node()
+    mark = f"[{task.rank} on {machine}] " if task.ranks > 1 or task.rank else ""
+    logging.basicConfig(level=level, format=f"{mark}%(message)s")
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
         lambda record: not any(word in record.getMessage() for word in ("litlogger", "TPU", "LeafSpec"))
     )
@@ -65,6 +115,8 @@ def _quieten() -> None:
         r".*smaller than the logging interval.*",
         r".*does not have many workers.*",
         r".*exists and is not empty.*",
+        r"The `srun` command is available.*",  # a hint that is wrong for a process alone
+        r"It is recommended to use `self.log\(.*sync_dist=True.*",  # all processes log the same
     ):
         warnings.filterwarnings("ignore", message)
 

@@ -1,6 +1,7 @@
 """`brats fit`: one YAML file is one experiment, and a run's folder holds all of it."""
 
 import logging
+import os
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,22 +9,34 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 from jsonargparse.typing import register_type
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
+from brats_lightning.cluster.allocation import own_job, own_task
+from brats_lightning.cluster.facts import own_facts
+from brats_lightning.cluster.lease import Lease
+from brats_lightning.cluster.roll_call import roll_call
+from brats_lightning.cluster.signals import Stopped
 from brats_lightning.data.datamodule import BratsDataModule
 from brats_lightning.errors import ConfigError
+from brats_lightning.experiment.opening import commit, say_start
+from brats_lightning.experiment.processes import say_processes, trainer_settings
+from brats_lightning.experiment.stopping import going_on, leave
 from brats_lightning.loggers.metrics_csv import MetricsCsv
 from brats_lightning.loggers.wandb_run import WandbRun
-from brats_lightning.model.callbacks import ProgressBar, RandomState
+from brats_lightning.model.agreement import leave_together, meet
+from brats_lightning.model.callbacks import LastCheckpoint, ProgressBar
 from brats_lightning.model.module import SegmentationModule
+from brats_lightning.model.random_state import RandomState
 from brats_lightning.runs import (
-    CHECKPOINTS,
+    AUTO,
     CONFIG,
+    INHERITED,
     SPLIT,
     claim_run,
     discard_if_empty,
     find_checkpoint,
+    last_checkpoint,
 )
 
 log = logging.getLogger("brats_lightning")
@@ -60,6 +73,9 @@ class BratsCLI(LightningCLI):
     def __init__(self, args: Sequence[str]) -> None:
         quiet = {"exit_on_error": False, "allow_abbrev": False}
         self.run: Path | None = None
+        self.lease: Lease | None = None
+        self._task = own_task()
+        self._processes: dict[str, Any] = {}
         try:
             super().__init__(
                 SegmentationModule,
@@ -67,7 +83,6 @@ class BratsCLI(LightningCLI):
                 save_config_callback=SaveRunConfig,
                 trainer_defaults={
                     "use_distributed_sampler": False,  # the data module's samplers know the ranks
-                    "callbacks": [RandomState(), ProgressBar()],
                     "logger": {"class_path": f"{WandbRun.__module__}.WandbRun"},
                 },
                 seed_everything_default=0,
@@ -75,7 +90,11 @@ class BratsCLI(LightningCLI):
                 parser_kwargs={**quiet, **{name: dict(quiet) for name in self.subcommands()}},
                 args=list(args),
             )
+            meet()
+            leave_together()
         finally:
+            if self.lease is not None:
+                self.lease.release()
             if self.run is not None:
                 discard_if_empty(self.run)
 
@@ -125,27 +144,70 @@ class BratsCLI(LightningCLI):
         # A run is gone on with from any working folder.
         chosen.data.root = chosen.data.root.absolute()
         chosen.data.cache_dir = chosen.data.cache_dir.absolute()
-        self._settle(chosen)
-        chosen.run = self.run
-        chosen.trainer.default_root_dir = str(self.run)
         if chosen.trainer.precision is None:
             chosen.trainer.precision = automatic_precision(chosen.trainer.accelerator)
-        if chosen.trainer.enable_progress_bar is False:
-            self.trainer_defaults["callbacks"] = [RandomState()]
+        self._meet(chosen)
+        chosen.run = self.run
+        chosen.trainer.default_root_dir = str(self.run)
+        self.trainer_defaults["callbacks"] = _callbacks_of_every_run(chosen.trainer)
+
+    def _meet(self, chosen: Namespace) -> None:
+        """Have all processes agree that the run can start, and where; the first one alone claims its folder."""
+        problem = ""
+        try:
+            self._processes = trainer_settings(chosen.trainer, self._task)
+        except ConfigError as error:
+            problem = str(error)
+        if problem and self._task.ranks == 1:
+            raise ConfigError(problem)
+        facts = own_facts(self._task, reads=[chosen.data.root], commit=commit(), problem=problem)
+        given = roll_call(self._task, facts, prepare=lambda: self._settled(chosen))
+        if self._task.rank:
+            self._follow(chosen, given)
+
+    def _settled(self, chosen: Namespace) -> dict[str, str]:
+        """Settle the run on the first process: what the others are told of it."""
+        self._settle(chosen)
+        if self.subcommand == "fit":
+            say_start(self._task, run=Path(str(self.run)), going_on_from=chosen.ckpt_path)
+        # Machines whose GPUs differ would choose different precisions by themselves.
+        return {"run": str(self.run), "ckpt_path": chosen.ckpt_path or "", "precision": str(chosen.trainer.precision)}
+
+    def _follow(self, chosen: Namespace, given: dict[str, str]) -> None:
+        """Do as the first process does; copies that Lightning starts are told nothing, and find its folder."""
+        if given:
+            os.environ[INHERITED] = given["run"]
+            chosen.ckpt_path = given["ckpt_path"] or None
+            chosen.trainer.precision = given["precision"]
+        self._settle(chosen)
 
     def _settle(self, chosen: Namespace) -> None:
-        wanted = chosen.ckpt_path
-        if wanted is not None:
+        """Claim a folder; a job that was re-queued goes on from its own last checkpoint, whatever it began with."""
+        wanted, job = chosen.ckpt_path, own_job()
+        again = wanted == AUTO or (job is not None and job.restarts > 0)
+        if wanted not in {None, AUTO}:
             chosen.ckpt_path = str(find_checkpoint(wanted, chosen.run))
-        self.run = run = claim_run(_name_of(chosen), given=chosen.run, continues=wanted is not None)
+        self.run = run = claim_run(_name_of(chosen), given=chosen.run, continues=wanted is not None, again=again)
+        if self._task.rank == 0:
+            self.lease = Lease.take(run, job=job)
+        if again:
+            last = last_checkpoint(run)
+            if last is not None or wanted == AUTO:
+                chosen.ckpt_path = None if last is None else str(find_checkpoint(str(last), run))
         chosen.data.split_file = run / SPLIT
         for logger in _as_list(chosen.trainer.logger):
             if isinstance(logger, Namespace) and "save_dir" in logger.get("init_args", {}):
                 logger.init_args.save_dir = run
+            if isinstance(logger, Namespace) and logger.class_path.endswith(".WandbRun"):
+                logger.init_args.group = logger.init_args.group or _name_of(chosen)
+                logger.init_args.job_type = logger.init_args.job_type or _job_type(chosen)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """A trainer with a CSV beside every other logger."""
-        trainer = super().instantiate_trainer(**kwargs)
+        """A trainer for the processes at hand, with a CSV beside every other logger."""
+        settings = dict(self._processes)
+        own_plugins = self._get(self.config_init, "trainer").get("plugins")
+        settings["plugins"] = [*settings["plugins"], *([] if own_plugins is None else _as_list(own_plugins))]
+        trainer = super().instantiate_trainer(**settings, **kwargs)
         if self.subcommand == "fit":
             trainer.loggers = [MetricsCsv(Path(trainer.default_root_dir)), *trainer.loggers]
         return trainer
@@ -153,17 +215,20 @@ class BratsCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
+        except Stopped as stopped:
+            leave(stopped, run=self.run)
         except SystemExit:  # Lightning's answer to Ctrl-C
-            if self.run is not None and (self.run / CHECKPOINTS / "last.ckpt").exists():
-                log.info("stopped; go on with: brats fit --run %s --ckpt_path last", self.run)
+            if self.run is not None and last_checkpoint(self.run) is not None:
+                log.info("stopped; go on with: %s", going_on(self.run))
             raise
 
     def before_fit(self) -> None:
-        """Look for what would end a run only after its first epoch.
+        """Say how many work together; look for what would end a run only after its first epoch.
 
         Raises:
             ConfigError: Something is monitored that is never logged.
         """
+        say_processes(self.trainer, batch_size=self.datamodule.batch_size)
         callbacks = _as_list(self._get(self.config_init, "trainer").get("callbacks") or [])
         watching = {type(callback).__name__: getattr(callback, "monitor", None) for callback in callbacks}
         if (scheduler := self._chosen.model.scheduler) is not None:
@@ -186,10 +251,28 @@ def automatic_precision(accelerator: Any) -> str:
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
 
 
+def _callbacks_of_every_run(trainer: Namespace) -> list[Callback]:
+    """What no configuration needs to ask for."""
+    callbacks: list[Callback] = [RandomState()]
+    if trainer.enable_progress_bar is not False:
+        callbacks.append(ProgressBar())
+    asked_for = [callback.class_path.rpartition(".")[2] for callback in _as_list(trainer.callbacks or [])]
+    if trainer.enable_checkpointing is not False and not trainer.barebones and LastCheckpoint.__name__ not in asked_for:
+        callbacks.append(LastCheckpoint())
+    return callbacks
+
+
 def _name_of(chosen: Namespace) -> str:
     """A run is named after its first configuration file."""
     files = chosen.get("config") or []
     return Path(str(files[0])).stem if files else "run"
+
+
+def _job_type(chosen: Namespace) -> str:
+    """Folds of one experiment are told apart."""
+    split = chosen.data.split
+    fold = None if split is None else split.get("init_args", Namespace()).get("fold")
+    return "fit" if fold is None else f"fold-{fold}"
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -1,60 +1,20 @@
-"""What a run keeps: its best and its last checkpoint, the state of its random generators; and what it shows."""
+"""What a run keeps, its best and its last checkpoint, and what it shows."""
 
-import random
+import logging
+import time
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 
-from brats_lightning.runs import CHECKPOINTS
+from brats_lightning.cluster import signals
+from brats_lightning.cluster.lease import is_lost
+from brats_lightning.errors import BratsError, ConfigError
+from brats_lightning.model.agreement import Agreement
+from brats_lightning.runs import CHECKPOINTS, LAST
 
-
-class RandomState(Callback):
-    """Store the state of every random generator in checkpoints, and go on from it.
-
-    With it a run that was stopped and continued draws the same dropout masks as one that was not, as long as its
-    loaders draw from generators of their own. Plain numbers and tensors only, so that a checkpoint loads without
-    unpickling code.
-    """
-
-    def __init__(self) -> None:
-        self._stored: dict[str, Any] | None = None
-
-    def state_dict(self) -> dict[str, Any]:
-        """States of PyTorch's (CPU and GPUs), NumPy's and Python's generators."""
-        kind, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 - the global one is meant
-        return {
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            "numpy": [
-                str(kind),
-                torch.from_numpy(np.asarray(keys).astype(np.int64)),
-                position,
-                has_gauss,
-                gauss,
-            ],
-            "python": random.getstate(),
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the stored states until training begins: building the loaders must not spend them."""
-        self._stored = state_dict
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Put the stored states in place."""
-        if self._stored is None:
-            return
-        torch.set_rng_state(self._stored["torch"].cpu())
-        if torch.cuda.is_available() and len(self._stored["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all([state.cpu() for state in self._stored["cuda"]])
-        kind, keys, *rest = self._stored["numpy"]
-        np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), *rest))  # noqa: NPY002
-        version, inner, gauss = self._stored["python"]
-        random.setstate((version, tuple(inner), gauss))
-        self._stored = None
+log = logging.getLogger("brats_lightning")
 
 
 class _RunCheckpoint(ModelCheckpoint):
@@ -89,13 +49,113 @@ class BestCheckpoint(_RunCheckpoint):
 
 
 class LastCheckpoint(_RunCheckpoint):
-    """`checkpoints/last.ckpt`: written at the end of every epoch; a stopped run goes on from it.
+    """`checkpoints/last.ckpt`: what a stopped run goes on from, as if it had not been stopped.
 
-    An epoch that `max_steps` has cut short goes on with the cases it began with, not with those it had not come to.
+    It is written at the end of every epoch, every few minutes, and when a signal asks the run to stop: SIGUSR1, which
+    SLURM sends before a job's time is up, or SIGTERM. No process saves inside a signal's handler, where another might
+    wait for it elsewhere: all agree after a step, and save after the next one. Where a checkpoint would not give back
+    the same run they take the next step at which it does: not before the gradients of several batches are used, not
+    before a validation that is due, not after the last batch of an epoch, whose end saves anyway.
+
+    Args:
+        minutes: Longest work that a killed run loses, validation aside; null saves at the ends of epochs alone.
     """
 
-    def __init__(self) -> None:
-        super().__init__(filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+    def __init__(self, *, minutes: float | None = 15) -> None:
+        if minutes is not None and minutes <= 0:
+            raise ConfigError(f"LastCheckpoint: minutes must be positive or null, found {minutes}")
+        super().__init__(filename=Path(LAST).stem, save_on_train_epoch_end=True, enable_version_counter=False)
+        self.minutes = minutes
+        self._agreement = Agreement(3)
+        self._stops = self._due = self._leaves = False
+        self._saved_at = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From now on SIGTERM is a request, too."""
+        super().on_train_start(trainer, pl_module)
+        _begin_next_epoch(trainer)
+        signals.listen(also_terminate=True)
+        # Lightning asks all processes for the same at every step, and has the host wait for the GPU to hear it.
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing  # type: ignore[method-assign]
+        self._agreement = Agreement(3)
+        self._stops = self._due = self._leaves = False
+        self._saved_at = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Leave where an epoch has ended: its validation is done, its last values are logged."""
+        self._leave()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Leave in mid-epoch, after the values of the step that was saved are logged."""
+        self._leave()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
+        """Save where that is wanted and gives the same run back."""
+        super().on_train_batch_end(trainer, pl_module, *args, **kwargs)
+        self._hear(self._agreement.vote(self._wishes(trainer)))
+        ends = trainer.global_step == trainer.max_steps  # in mid-epoch, which then counts as over
+        if (self._stops or self._due or ends) and _can_go_on_from_here(trainer):
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, and hear the wishes since the last step."""
+        self._hear(self._agreement.settle(self._wishes(trainer)))
+        self._due = False
+        self._saved_at = time.monotonic()
+        super().on_train_epoch_end(trainer, pl_module)
+        self._leaves = self._stops
+
+    def _wishes(self, trainer: Trainer) -> list[bool]:
+        overdue = self.minutes is not None and time.monotonic() - self._saved_at > 60 * self.minutes
+        return [signals.asked() is not None, overdue, is_lost(Path(trainer.default_root_dir))]
+
+    def _hear(self, answers: list[bool]) -> None:
+        stop, due, taken = answers
+        if taken:
+            raise BratsError(
+                "another job has taken over the run's folder: this one stops, and writes nothing more there"
+            )
+        self._stops, self._due = self._stops or stop, self._due or due
+
+    def _save(self, trainer: Trainer) -> None:
+        self._due = False
+        self._saved_at = time.monotonic()
+        path = str(Path(self.dirpath or "") / LAST)
+        if self._last_global_step_saved != trainer.global_step:
+            self._save_checkpoint(trainer, path)
+        self._leaves = self._stops
+        if trainer.is_global_zero:
+            log.info("saved after step %d: %s", trainer.global_step, path)
+
+    def _leave(self) -> None:
+        if self._leaves:
+            raise signals.Stopped(signals.asked() or "SIGUSR1", saved=str(Path(self.dirpath or "") / LAST))
+
+
+def _can_go_on_from_here(trainer: Trainer) -> bool:
+    """Whether a run that is restored from a checkpoint of this step is the same run."""
+    epoch = trainer.fit_loop.epoch_loop
+    fetcher = trainer.fit_loop._data_fetcher
+    assert fetcher is not None  # noqa: S101 - a batch has come from it
+    return not (epoch.batch_progress.is_last_batch or epoch._should_accumulate() or epoch._should_check_val_fx(fetcher))
+
+
+def _begin_next_epoch(trainer: Trainer) -> None:
+    """Do not end an epoch twice.
+
+    Where `max_steps` is set, Lightning 2.6 takes a checkpoint of an epoch's end for one of its midst: it calls the hooks
+    of the end again, without the scores of its validation, and is an epoch ahead in the order of samples from then on.
+    """
+    loop = trainer.fit_loop
+    if loop._iteration_based_training() and loop.restarted_on_epoch_end:
+        loop.epoch_progress.increment_completed()
+        loop._restarting = loop.epoch_loop.restarting = False
+        loop.reset_restart_stage()
+        loop.epoch_loop.reset_restart_stage()
+
+
+def _nothing() -> None:
+    pass
 
 
 class ProgressBar(RichProgressBar):

@@ -56,8 +56,17 @@ class ExponentialMovingAverage(Callback):
         if TRAINED in checkpoint:
             self._stored = checkpoint["state_dict"], checkpoint[TRAINED]
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Begin with the weights at hand, or go on from a checkpoint's two sets."""
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin with the weights at hand, or go on from a checkpoint's two sets.
+
+        Raises:
+            ConfigError: No process has all of the weights.
+        """
+        if any(word in type(trainer.strategy).__name__ for word in ("FSDP", "DeepSpeed", "ModelParallel")):
+            raise ConfigError(
+                "ExponentialMovingAverage averages whole networks, and trainer.strategy shares each out over the "
+                "processes: leave the callback out, or train with trainer.strategy ddp"
+            )
         stored = pl_module.state_dict(keep_vars=True)
         self._values = {name: value for name, value in stored.items() if name.startswith("network.")}
         # A network may hold a weight under several names (MONAI's DynUNet does): it has one average.

@@ -16,14 +16,15 @@ from brats_lightning.metrics.case_scores import REGION_SCORES
 from brats_lightning.metrics.region_scores import RegionScores
 from brats_lightning.metrics.surface import Convention
 from brats_lightning.model.compiled import Compile, LossOf, as_settings, require_grid
+from brats_lightning.model.epoch_loss import EpochLoss
 from brats_lightning.model.outputs import Outputs, decided, foreign_label, refusal, targets
-from brats_lightning.model.schedules import Interval, ScheduledModule
+from brats_lightning.model.schedules import Interval, LearningRateScaling, ScheduledModule
 from brats_lightning.model.scored_case import NativeGrid, ScoredCase
 from brats_lightning.model.supervision import heads_of
 from brats_lightning.model.watch import Watch, require_finite
 from brats_lightning.model.weights import as_network, channels_last_, other_network, plain_order
 
-Stage = Literal["train", "val", "test"]
+Stage = Literal["val", "test"]
 Batch = dict[str, Any]
 UNREAD = 50
 """Steps without a look at the loss, at most; each `trainer.log_every_n_steps` where that is less."""
@@ -49,6 +50,7 @@ class SegmentationModule(ScheduledModule):
         optimizer: Makes an optimiser from the parameters.
         scheduler: Makes a learning-rate schedule from the optimiser.
         scheduler_interval: When the schedule moves on.
+        learning_rate_scaling: By the number of processes: `none`, `linear` or `sqrt`.
         regions: Scored regions: names of `labels.REGIONS`, or own names with their labels.
         empty: Convention for regions that are empty in the reference or the prediction.
         scores: Of each region: names of `metrics.case_scores.ALL_SCORES`, `nsd_2mm` at any tolerance.
@@ -67,13 +69,19 @@ class SegmentationModule(ScheduledModule):
         optimizer: OptimizerCallable = torch.optim.Adam,
         scheduler: LRSchedulerCallable | None = None,
         scheduler_interval: Interval = "epoch",
+        learning_rate_scaling: LearningRateScaling = "none",
         regions: Sequence[str] | Mapping[str, Sequence[int]] = ("ET", "ED", "NCR", "WT", "TC"),
         empty: str = "brats",
         scores: Sequence[str] = REGION_SCORES,
         distances: Convention = "directed",
         inferer: Inferer | None = None,
     ) -> None:
-        super().__init__(optimizer, scheduler, scheduler_interval=scheduler_interval)
+        super().__init__(
+            optimizer,
+            scheduler,
+            scheduler_interval=scheduler_interval,
+            learning_rate_scaling=learning_rate_scaling,
+        )
         self._keep_plain_hyperparameters()
         self.network = network
         self.loss = loss
@@ -82,6 +90,7 @@ class SegmentationModule(ScheduledModule):
         self.native: NativeGrid | None = None
         self._loss_of = LossOf(network, loss, outputs=outputs, compiled=compile)
         self._watch = Watch(outputs)
+        self._epoch_loss = EpochLoss()
         self._smallest: tuple[int, ...] | None = None
         self._largest: tuple[int, ...] | None = None
         try:
@@ -111,12 +120,16 @@ class SegmentationModule(ScheduledModule):
             f"{stage}/loss",
             loss,
             batch_size=batch_size,
-            on_step=stage == "train",
+            on_step=False,
             on_epoch=True,
-            # To show a number is to wait for it: on a GPU a progress bar would hold up every step.
-            prog_bar=stage != "train" or not loss.is_cuda,
-            sync_dist=stage != "train",
+            prog_bar=True,
+            sync_dist=True,
         )
+
+    def _log_training_loss(self, loss: torch.Tensor, batch_size: int) -> None:
+        self._epoch_loss.add(loss, batch_size)
+        # To show a number is to wait for it: on a GPU a progress bar would hold up every step.
+        self.log("train/loss_step", loss, batch_size=batch_size, prog_bar=not loss.is_cuda)
 
     def _score(self, batch: Batch, stage: Stage) -> list[ScoredCase]:
         """Score a batch where that is asked for: on the grid of the images, or on the patients' own."""
@@ -177,14 +190,19 @@ class SegmentationModule(ScheduledModule):
         Raises:
             BratsError: Losses since the last look, or weights, that are not finite.
         """
+        super().on_save_checkpoint(checkpoint)
         self._watch.read()
         require_finite(self.network, step=self.global_step)
         checkpoint["state_dict"] = plain_order(checkpoint["state_dict"])
+        checkpoint["train_loss"] = self._epoch_loss.state()
         if self._smallest and self._largest:
             checkpoint["trained_on"] = {"smallest": list(self._smallest), "largest": list(self._largest)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from what an earlier part of the run has seen."""
+        super().on_load_checkpoint(checkpoint)
+        first_process = self._trainer is None or self.trainer.is_global_zero
+        self._epoch_loss.go_on(checkpoint.get("train_loss"), first_process=first_process)
         if seen := checkpoint.get("trained_on"):
             self._smallest, self._largest = tuple(seen["smallest"]), tuple(seen["largest"])
 
@@ -199,7 +217,7 @@ class SegmentationModule(ScheduledModule):
         self._watch.add(found, batch[CASE], step=self.global_step)
         if len(self._watch) >= self._unread or self._looks_at_each(image, batch_index):
             self._watch.read()
-        self._log_loss(found.value, "train", len(image))
+        self._log_training_loss(found.value, len(image))
         return found.value
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, list[ScoredCase]]:  # noqa: ARG002
@@ -247,7 +265,12 @@ class SegmentationModule(ScheduledModule):
     def _log_scores(self, stage: Stage) -> None:
         self.log_dict({f"{stage}/{name}": value for name, value in self.scores.compute().items()})
 
+    def on_train_epoch_start(self) -> None:
+        """Begin a mean; an epoch that goes on does not begin."""
+        self._epoch_loss.reset()
+
     def on_train_epoch_end(self) -> None:
-        """Look at the last losses, and move plateau schedules on."""
+        """Look at the last losses, log their mean over all processes, and move plateau schedules on."""
         self._watch.read()
+        self.log("train/loss_epoch", self._epoch_loss.mean())
         super().on_train_epoch_end()
