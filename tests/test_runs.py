@@ -15,10 +15,20 @@ from brats_lightning.runs import (
     claim_run,
     discard_if_empty,
     find_checkpoint,
+    last_checkpoint,
     run_of_checkpoint,
 )
 
-TASK_VARIABLES = ("BRATS_RUN", "LOCAL_RANK", "SLURM_JOB_ID", "SLURM_PROCID", "SLURM_STEP_ID", "TORCHELASTIC_RUN_ID")
+STEP = {
+    "SLURM_JOB_ID": "1234",
+    "SLURM_PROCID": "0",
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEP_NUM_TASKS": "2",
+    "SLURM_STEP_NUM_NODES": "2",
+}
+"""What `srun` tells the first of two tasks."""
+ARRAY = {"SLURM_ARRAY_JOB_ID": "1200", "SLURM_ARRAY_TASK_ID": "3"}
+TASK_VARIABLES = ("BRATS_RUN", "LOCAL_RANK", "RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID", *STEP, *ARRAY)
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +41,16 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch
     return monkeypatch
 
 
-def claim(name: str = "unet3d", *, given: Path | None = None, continues: bool = False) -> Path:
-    return claim_run(name, given=given, continues=continues)
+def launch(shell: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    """A process that a launcher has told these."""
+    for name in TASK_VARIABLES:
+        shell.delenv(name, raising=False)
+    for name, value in variables.items():
+        shell.setenv(name, value)
+
+
+def claim(name: str = "unet3d", *, given: Path | None = None, continues: bool = False, again: bool = False) -> Path:
+    return claim_run(name, given=given, continues=continues, again=again)
 
 
 def checkpoint_in(run: Path, name: str = "last") -> Path:
@@ -117,36 +135,85 @@ def test_processes_for_further_gpus_inherit_the_folder(alone: pytest.MonkeyPatch
     assert claim() == claim(given=Path("elsewhere")) == inherited == tmp_path / "runs" / "unet3d-2"
 
 
-def test_all_tasks_of_a_slurm_job_share_a_folder(alone: pytest.MonkeyPatch) -> None:
+def test_a_copy_of_this_process_may_be_the_first_of_another_run(alone: pytest.MonkeyPatch) -> None:
+    """Only further processes inherit: what a run starts by itself, such as another training, has its own."""
+    first = claim()
+    launch(alone, {"BRATS_RUN": str(first.resolve()), "LOCAL_RANK": "0"})
+    assert claim() != first
+
+
+def test_a_slurm_run_is_named_after_its_job(alone: pytest.MonkeyPatch) -> None:
     alone.setenv("SLURM_JOB_ID", "1234")
     assert claim() == Path("runs/unet3d")  # a shell inside an allocation is no task
-    alone.setenv("SLURM_STEP_ID", "0")
-    for rank in ("0", "1", "2"):
-        alone.setenv("SLURM_PROCID", rank)
-        assert claim() == Path("runs/unet3d-1234")
+    launch(alone, STEP)
+    assert claim() == Path("runs/unet3d-1234")
+    launch(alone, STEP | ARRAY)
+    assert claim() == Path("runs/unet3d-1200_3")
+
+
+def test_all_tasks_of_a_slurm_job_share_a_folder(alone: pytest.MonkeyPatch) -> None:
+    """The first one's, which the others are told."""
+    launch(alone, STEP)
+    first = claim().absolute()
+    alone.setenv("SLURM_PROCID", "1")
+    checkpoint_in(first)
+    alone.chdir("/")
+    assert claim() == first == Path(os.environ["BRATS_RUN"])
 
 
 def test_steps_of_a_slurm_job_that_run_side_by_side_have_folders_of_their_own(alone: pytest.MonkeyPatch) -> None:
-    alone.setenv("SLURM_JOB_ID", "1234")
-    alone.setenv("SLURM_PROCID", "0")
+    launch(alone, STEP)
     for step, name in (("0", "unet3d-1234"), ("1", "unet3d-1234.1"), ("2", "unet3d-1234.2")):
         alone.setenv("SLURM_STEP_ID", step)
         assert claim().name == name
 
 
 def test_a_second_training_in_a_slurm_job_leaves_the_first_alone(alone: pytest.MonkeyPatch) -> None:
-    alone.setenv("SLURM_JOB_ID", "1234")
-    alone.setenv("SLURM_PROCID", "0")
+    launch(alone, STEP)
     checkpoint_in(claim())
+    launch(alone, STEP)
     assert [claim().name, claim().name] == ["unet3d-1234-2", "unet3d-1234-2"]
 
 
-def test_torchrun_needs_a_given_folder(alone: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    alone.setenv("TORCHELASTIC_RUN_ID", "none")
-    alone.setenv("LOCAL_RANK", "0")
-    with pytest.raises(ConfigError, match="torchrun cannot agree on a new folder: give a --run"):
-        claim()
-    assert claim(given=tmp_path / "run") == tmp_path / "run"
+def test_torchrun_has_its_folder_numbered_as_a_process_alone_has(alone: pytest.MonkeyPatch) -> None:
+    """Its processes meet before the first one claims a folder for all."""
+    torchrun = {"TORCHELASTIC_RUN_ID": "none", "LOCAL_RANK": "0", "RANK": "0", "WORLD_SIZE": "2"}
+    for name in ("unet3d", "unet3d-2"):
+        launch(alone, torchrun)
+        assert claim() == Path("runs") / name
+    alone.setenv("RANK", "1")
+    assert claim() == Path("runs/unet3d-2").absolute()
+
+
+@pytest.mark.parametrize(
+    ("variables", "name"), [({}, "unet3d"), (STEP, "unet3d-1234"), (STEP | ARRAY, "unet3d-1200_3")]
+)
+def test_the_same_command_again_has_the_same_folder(
+    alone: pytest.MonkeyPatch, variables: dict[str, str], name: str
+) -> None:
+    """A job that was put back into the queue has its number still, and goes on with what it has saved."""
+    for restart in ("", "1", "2"):
+        launch(alone, variables | {"SLURM_RESTART_COUNT": restart})
+        run = claim(again=True)
+        assert run == Path("runs") / name
+        checkpoint_in(run)
+    launch(alone, variables)
+    assert claim() == Path("runs") / f"{name}-2"  # without the wish it is another run
+
+
+def test_a_given_folder_is_taken_again_too(alone: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    checkpoint_in(tmp_path / "mine")
+    assert claim(given=tmp_path / "mine", again=True) == tmp_path / "mine"
+    assert not Path("runs").exists()
+
+
+def test_the_last_checkpoint_is_the_runs_own_or_none(tmp_path: Path) -> None:
+    assert last_checkpoint(tmp_path / "run") is None
+    checkpoint_in(tmp_path / "run", "best")
+    (tmp_path / "run" / CHECKPOINTS / ".last.ckpt.n1.17").write_bytes(b"half of one")
+    assert last_checkpoint(tmp_path / "run") is None
+    assert last_checkpoint(tmp_path / "run") != checkpoint_in(tmp_path / "run")
+    assert last_checkpoint(tmp_path / "run") == tmp_path / "run" / CHECKPOINTS / "last.ckpt"
 
 
 def test_a_folder_is_discarded_only_if_nothing_lies_in_it(tmp_path: Path) -> None:

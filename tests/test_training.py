@@ -1,7 +1,9 @@
 """Training on real cases, and training that was killed: slow, and shown rather than assumed."""
 
+import csv
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -45,6 +47,8 @@ trainer:
     - class_path: brats_lightning.model.callbacks.BestCheckpoint
     - class_path: brats_lightning.model.callbacks.LastCheckpoint
 """
+SECONDS = 180
+"""Longest wait for a process that takes a few: one that hangs is a failure."""
 
 
 @pytest.fixture
@@ -52,6 +56,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BRATS_RUN", raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     return tmp_path
 
 
@@ -71,7 +76,7 @@ def last(run: str) -> dict[str, torch.Tensor]:
 def test_a_killed_run_ends_as_if_nothing_had_happened(home: Path, phantoms: Path) -> None:
     Path("cases").symlink_to(phantoms)
     Path("killed.yaml").write_text(KILLED)
-    assert fit("--run=runs/uncut").wait() == 0
+    assert fit("--run=runs/uncut").wait(SECONDS) == 0
     victim = fit("--run=runs/killed")
     checkpoint = Path("runs/killed/checkpoints/last.ckpt")
     while not checkpoint.exists():
@@ -79,13 +84,78 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(home: Path, phantoms: Path
         time.sleep(0.02)
     time.sleep(0.4)  # in the middle of some later epoch
     victim.send_signal(signal.SIGKILL)
-    assert victim.wait() == -signal.SIGKILL
+    assert victim.wait(SECONDS) == -signal.SIGKILL
     os.environ.pop("BRATS_RUN", None)
-    assert fit("--run=runs/killed", "--ckpt_path=last").wait() == 0
+    assert fit("--run=runs/killed", "--ckpt_path=last").wait(SECONDS) == 0
     uncut, killed = last("uncut"), last("killed")
     assert all(torch.equal(uncut[name], killed[name]) for name in uncut | killed)
     metrics = [Path("runs", run, "metrics.csv").read_text() for run in ("uncut", "killed")]
     assert metrics[0] == metrics[1]
+
+
+def steps(run: str) -> list[list[object]]:
+    """Each step that was done: its number, its epoch, its cases, their seeds, a random number."""
+    path = Path(run) / "seen-0.txt"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+STOPPED = [
+    "--trainer.callbacks+=tests.recorder.Recorder",
+    "--trainer.callbacks+=brats_lightning.model.ema.ExponentialMovingAverage",
+    "--trainer.log_every_n_steps=1",
+    "--trainer.max_epochs=6",
+    "--trainer.val_check_interval=0.4",
+    "--trainer.accumulate_grad_batches=2",
+    "--data.samples_per_epoch=20",
+    "--data.workers=2",
+]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_asked_to_stop_at_any_moment_ends_as_if_nothing_had_happened(home: Path, phantoms: Path) -> None:
+    """While it starts, in a step, in a validation; augmented by worker processes, who get the signal as well."""
+    Path("cases").symlink_to(phantoms)
+    Path("killed.yaml").write_text(KILLED)
+    assert fit("--run=uncut", *STOPPED).wait(SECONDS) == 0
+    expected = steps("uncut")
+    moments = sorted(random.sample(range(1, len(expected)), 2))
+    for moment in (0, *moments):
+        process = fit("--run=cut", "--ckpt_path=auto", *STOPPED)
+        limit = time.monotonic() + SECONDS
+        while moment and len(steps("cut")) < moment:
+            assert process.poll() is None, moments
+            assert time.monotonic() < limit, moments
+            time.sleep(0.01)
+        time.sleep(0 if moment else 1.5)  # it imports, but listens already
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        for child in children.read_text().split() if children.exists() else ():
+            os.kill(int(child), signal.SIGUSR1)
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(SECONDS) in {0, 75}, moments  # 0 where the end was nearer than the next checkpoint
+    assert fit("--run=cut", "--ckpt_path=auto", *STOPPED).wait(SECONDS) == 0
+    assert steps("cut") == expected, moments
+    uncut, cut = (torch.load(f"{run}/checkpoints/last.ckpt", weights_only=True) for run in ("uncut", "cut"))
+    for key in ("state_dict", "trained_weights"):
+        assert all(torch.equal(uncut[key][name], cut[key][name]) for name in uncut[key] | cut[key]), moments
+    assert str(uncut["optimizer_states"]) == str(cut["optimizer_states"])
+    assert Path("uncut/metrics.csv").read_text() == Path("cut/metrics.csv").read_text(), moments
+
+
+@pytest.mark.slow
+def test_the_last_checkpoint_knows_the_best_one_wherever_it_stands_in_the_configuration(
+    home: Path, phantoms: Path
+) -> None:
+    """Or a run that goes on would forget the score of its last epoch."""
+    Path("cases").symlink_to(phantoms)
+    lines = KILLED.splitlines()
+    lines[-2:] = reversed(lines[-2:])
+    Path("killed.yaml").write_text("\n".join(lines))
+    main(["fit", "--config=killed.yaml", "--run=run", "--trainer.max_epochs=1"])
+    checkpoint = torch.load("run/checkpoints/last.ckpt", weights_only=True)
+    (best,) = [state for name, state in checkpoint["callbacks"].items() if name.startswith("BestCheckpoint")]
+    with Path("run/metrics.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert float(best["best_model_score"]) == pytest.approx(float(row["val/dice_mean_ET_ED_NCR"]))
 
 
 @pytest.mark.slow
@@ -145,5 +215,5 @@ def test_ctrl_c_says_how_to_go_on(home: Path, phantoms: Path) -> None:
         victim.send_signal(signal.SIGINT)
         _, said = victim.communicate(timeout=60)
     assert victim.returncode == 1
-    assert "stopped; go on with: brats fit --run run --ckpt_path last" in said
+    assert "stopped; go on with: brats fit --run run --ckpt_path auto" in said
     assert "Traceback" not in said

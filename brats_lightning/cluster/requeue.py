@@ -1,15 +1,23 @@
 """Put the job back into the queue, or say how to."""
 
 import logging
+import os
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from brats_lightning.cluster.allocation import Job
 
 PATIENCE_SECONDS = 60
 RESUBMIT = "resubmit.sh"
+_OPTIONS = {
+    "nodes": "SLURM_NNODES",
+    "ntasks-per-node": "SLURM_NTASKS_PER_NODE",
+    "cpus-per-task": "SLURM_CPUS_PER_TASK",
+    "gpus-per-node": "SLURM_GPUS_PER_NODE",
+}
+"""What `scontrol` does not tell of the words that sbatch was given."""
 _QUEUED = (["PENDING"], ["REQUEUED"], ["COMPLETING"])
 log = logging.getLogger("brats_lightning")
 
@@ -34,7 +42,7 @@ def requeue(job: Job, *, run: Path | None = None) -> bool:
         return True  # another process of the job was faster
     command = _resubmission(job, run)
     log.warning(
-        "job %s cannot be re-queued here (%s): submit it again, with the options that sbatch was given: %s",
+        "job %s cannot be re-queued here (%s): submit it again with: %s",
         job.id,
         failure,
         command,
@@ -45,13 +53,22 @@ def requeue(job: Job, *, run: Path | None = None) -> bool:
     return False
 
 
-def _resubmission(job: Job, run: Path | None) -> str:
+def _resubmission(job: Job, run: Path | None, variables: Mapping[str, str] = os.environ) -> str:
     """The command a person types, anywhere; the run's folder is named, as another job has another number."""
     described = _described(job)
     script, place = described.get("Command", "JOB.sbatch").split(), described.get("WorkDir")
     there = f"cd {shlex.quote(place)} && " if place else ""  # what the script is given may be relative to it
-    folder = f"RUN={shlex.quote(str(run.resolve()))} " if run is not None else ""
-    return f"{there}{folder}sbatch {shlex.join(script)}"
+    options = [f"--{option}={variables[name]}" for option, name in _OPTIONS.items() if variables.get(name)]
+    settings = {}
+    element = variables.get("SLURM_ARRAY_TASK_ID")
+    if element:
+        options.append(f"--array={element}")
+        settings["FOLDS"] = variables.get("FOLDS") or variables.get("SLURM_ARRAY_TASK_COUNT", "1")
+    if run is not None:
+        of_array = element is not None and run.name in {element, f"fold-{element}"}
+        settings["RUN"] = str(run.resolve().parent if of_array else run.resolve())
+    before = "".join(f"{name}={shlex.quote(value)} " for name, value in settings.items())
+    return f"{there}{before}sbatch {shlex.join([*options, *script])}"
 
 
 def _described(job: Job) -> dict[str, str]:

@@ -5,6 +5,7 @@ at a different moment to each machine. What has not asked for that signal dies o
 before anything that takes long to import.
 """
 
+import atexit
 import os
 import signal
 from types import FrameType
@@ -46,6 +47,8 @@ def listen(*, also_terminate: bool = False) -> None:
         return
     _listener = os.getpid()
     signal.signal(signal.SIGUSR1, _note)
+    # While Python shuts down it puts the system's handlers back, which would end a run that has finished.
+    atexit.register(signal.signal, signal.SIGUSR1, signal.SIG_IGN)
     if also_terminate:
         signal.signal(signal.SIGTERM, _note)
 

@@ -67,6 +67,7 @@ def _run(cli: type[BratsCLI], subcommand: str, arguments: Sequence[str]) -> None
         if not (dist.is_available() and dist.is_initialized() and _is_loss_of_another(error)):
             raise
         if signals.asked() is not None:
+            log.info("stopped by %s, as another process of this run has ended", signals.asked())
             raise SystemExit(TO_BE_GONE_ON_WITH) from error
         raise BratsError(f"another process of this run has ended: see what it wrote ({_first_line(error)})") from error
 

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import yaml
 from jsonargparse import Namespace
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import LightningArgumentParser
 
+from brats_lightning.cluster.signals import stop_if_asked
 from brats_lightning.data.splits import EveryCase
 from brats_lightning.errors import BratsError, ConfigError
 from brats_lightning.experiment.training import BratsCLI
@@ -24,6 +25,16 @@ from brats_lightning.runs import CONFIG, SPLIT, find_checkpoint, run_of_checkpoi
 PART_SCORED = {"validate": "validation", "test": "test"}
 Scored = Literal["native", "preprocessed"]
 log = logging.getLogger("brats_lightning")
+
+
+class StopIfAsked(Callback):
+    """Look between cases whether a signal asks to stop: scoring begins anew when the job comes back."""
+
+    def on_validation_batch_start(self, *_: Any, **__: Any) -> None:
+        """Before a case."""
+        stop_if_asked()
+
+    on_test_batch_start = on_validation_batch_start
 
 
 class ScoringCLI(BratsCLI):
@@ -41,6 +52,11 @@ class ScoringCLI(BratsCLI):
                 help="Steps from probabilities to labels; null takes those tuned for the checkpoint, [] none.",
             )
         return parser
+
+    def before_instantiate_classes(self) -> None:
+        """See `BratsCLI`; scoring keeps nothing and draws nothing."""
+        super().before_instantiate_classes()
+        self.trainer_defaults["callbacks"] = [StopIfAsked(), *self.trainer_defaults["callbacks"]]
 
     def _settle(self, chosen: Namespace) -> None:
         """A run's own data are scored by its split; other data, and those of a lone checkpoint, as a whole."""

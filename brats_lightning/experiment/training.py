@@ -26,6 +26,7 @@ from brats_lightning.loggers.metrics_csv import MetricsCsv
 from brats_lightning.loggers.wandb_run import WandbRun
 from brats_lightning.model.agreement import leave_together, meet
 from brats_lightning.model.callbacks import LastCheckpoint, ProgressBar
+from brats_lightning.model.early_stopping import StaysStopped
 from brats_lightning.model.module import SegmentationModule
 from brats_lightning.model.random_state import RandomState
 from brats_lightning.runs import (
@@ -208,6 +209,9 @@ class BratsCLI(LightningCLI):
         own_plugins = self._get(self.config_init, "trainer").get("plugins")
         settings["plugins"] = [*settings["plugins"], *([] if own_plugins is None else _as_list(own_plugins))]
         trainer = super().instantiate_trainer(**settings, **kwargs)
+        # What the others do at the end of an epoch, such as to note the best score, belongs into its checkpoint.
+        callbacks: list[Callback] = vars(trainer)["callbacks"]  # which Lightning does not declare
+        callbacks.sort(key=lambda callback: isinstance(callback, LastCheckpoint))
         if self.subcommand == "fit":
             trainer.loggers = [MetricsCsv(Path(trainer.default_root_dir)), *trainer.loggers]
         return trainer
@@ -253,7 +257,7 @@ def automatic_precision(accelerator: Any) -> str:
 
 def _callbacks_of_every_run(trainer: Namespace) -> list[Callback]:
     """What no configuration needs to ask for."""
-    callbacks: list[Callback] = [RandomState()]
+    callbacks: list[Callback] = [RandomState(), StaysStopped()]
     if trainer.enable_progress_bar is not False:
         callbacks.append(ProgressBar())
     asked_for = [callback.class_path.rpartition(".")[2] for callback in _as_list(trainer.callbacks or [])]

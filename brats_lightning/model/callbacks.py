@@ -143,8 +143,9 @@ def _can_go_on_from_here(trainer: Trainer) -> bool:
 def _begin_next_epoch(trainer: Trainer) -> None:
     """Do not end an epoch twice.
 
-    Where `max_steps` is set, Lightning 2.6 takes a checkpoint of an epoch's end for one of its midst: it calls the hooks
-    of the end again, without the scores of its validation, and is an epoch ahead in the order of samples from then on.
+    Where `max_steps` is set, Lightning 2.6 takes a checkpoint of an epoch's end for one of its midst: it calls the
+    hooks of the end again, without the scores of its validation, and from then on is an epoch ahead in the order of
+    samples.
     """
     loop = trainer.fit_loop
     if loop._iteration_based_training() and loop.restarted_on_epoch_end:

@@ -35,6 +35,8 @@ class WholeCheckpoints(TorchCheckpointIO):
         temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed: a run has one writer
+                left.unlink(missing_ok=True)
             with temporary.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()

@@ -91,6 +91,7 @@ class SegmentationModule(ScheduledModule):
         self._loss_of = LossOf(network, loss, outputs=outputs, compiled=compile)
         self._watch = Watch(outputs)
         self._epoch_loss = EpochLoss()
+        self._scored_loss = EpochLoss()
         self._smallest: tuple[int, ...] | None = None
         self._largest: tuple[int, ...] | None = None
         try:
@@ -115,23 +116,12 @@ class SegmentationModule(ScheduledModule):
         """Logits (B, K, X, Y, Z) of images (B, C, X, Y, Z)."""
         return heads_of(self.network(image))[0]
 
-    def _log_loss(self, loss: torch.Tensor, stage: Stage, batch_size: int) -> None:
-        self.log(
-            f"{stage}/loss",
-            loss,
-            batch_size=batch_size,
-            on_step=False,
-            on_epoch=True,
-            prog_bar=True,
-            sync_dist=True,
-        )
-
     def _log_training_loss(self, loss: torch.Tensor, batch_size: int) -> None:
         self._epoch_loss.add(loss, batch_size)
         # To show a number is to wait for it: on a GPU a progress bar would hold up every step.
         self.log("train/loss_step", loss, batch_size=batch_size, prog_bar=not loss.is_cuda)
 
-    def _score(self, batch: Batch, stage: Stage) -> list[ScoredCase]:
+    def _score(self, batch: Batch) -> list[ScoredCase]:
         """Score a batch where that is asked for: on the grid of the images, or on the patients' own."""
         if self.native is not None:
             scored = [
@@ -139,7 +129,7 @@ class SegmentationModule(ScheduledModule):
                 for image, case in zip(batch[IMAGE], batch[CASE], strict=True)
             ]
         else:
-            prediction = decided(self._scored_logits(batch, stage), self.outputs)
+            prediction = decided(self._scored_logits(batch), self.outputs)
             spacings = batch[SPACING].tolist()
             scored = [
                 ScoredCase(
@@ -160,8 +150,8 @@ class SegmentationModule(ScheduledModule):
             )
         return scored
 
-    def _scored_logits(self, batch: Batch, stage: Stage) -> torch.Tensor:
-        """Logits of a batch whose loss is logged."""
+    def _scored_logits(self, batch: Batch) -> torch.Tensor:
+        """Logits of a batch, whose loss is noted."""
         image, label = as_network(batch[IMAGE]), batch[LABEL]
         with as_settings(image.shape, first=not self.global_step):
             logits = self(image) if self.inferer is None else self.inferer(image, self)
@@ -170,7 +160,7 @@ class SegmentationModule(ScheduledModule):
         loss: torch.Tensor = self.loss(logits, targets(label, self.outputs, channels=channels))
         if foreign := int(foreign_label(label, self.outputs, channels=channels)):
             raise refusal(foreign, batch[CASE], self.outputs, channels=channels)
-        self._log_loss(loss, stage, len(image))
+        self._scored_loss.add(loss, len(image))
         return logits
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
@@ -222,16 +212,17 @@ class SegmentationModule(ScheduledModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, list[ScoredCase]]:  # noqa: ARG002
         """Score one batch; callbacks get what was scored under `scored`."""
-        return {"scored": self._score(batch, "val")}
+        return {"scored": self._score(batch)}
 
     def test_step(self, batch: Batch, batch_index: int) -> dict[str, list[ScoredCase]]:  # noqa: ARG002
         """Score one batch; callbacks get what was scored under `scored`."""
-        return {"scored": self._score(batch, "test")}
+        return {"scored": self._score(batch)}
 
     def on_validation_epoch_start(self) -> None:
         """Scores are those of one pass: they stay readable until the next."""
         self._watch.read()
         self.scores.reset()
+        self._scored_loss.reset()
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -263,6 +254,9 @@ class SegmentationModule(ScheduledModule):
         return ["train/loss_step", "train/loss_epoch", "val/loss", *(f"val/{name}" for name in self.scores.names)]
 
     def _log_scores(self, stage: Stage) -> None:
+        if self.native is None:
+            # Lightning's own mean is wrong where processes have scored different numbers of cases.
+            self.log(f"{stage}/loss", self._scored_loss.mean(), prog_bar=True)
         self.log_dict({f"{stage}/{name}": value for name, value in self.scores.compute().items()})
 
     def on_train_epoch_start(self) -> None:

@@ -153,11 +153,8 @@ def test_the_three_stages_have_one_loss() -> None:
         (batch,) = loader_of(data)
         direct = loss()(module_of()(batch[IMAGE]), batch[LABEL])
     assert trainer.callback_metrics["train/loss_step"] == trainer.callback_metrics["train/loss_epoch"]
-    assert (
-        float(trainer.callback_metrics["train/loss"])
-        == pytest.approx(tested["test/loss"])
-        == pytest.approx(float(direct))
-    )
+    logged = float(trainer.callback_metrics["train/loss_epoch"])
+    assert logged == pytest.approx(tested["test/loss"]) == pytest.approx(float(direct))
 
 
 def test_the_loss_is_the_mean_over_cases_however_they_were_batched() -> None:
@@ -165,6 +162,18 @@ def test_the_loss_is_the_mean_over_cases_however_they_were_batched() -> None:
     with torch.no_grad():
         losses = [float(loss()(module(batch[IMAGE]), batch[LABEL])) for batch in loader_of(data, batch_size=1)]
     assert score(module, data)["test/loss"] == pytest.approx(np.mean(losses))
+
+
+def test_the_training_loss_of_an_epoch_is_the_mean_over_its_cases_however_they_were_batched() -> None:
+    """Three cases in batches of two and one; nothing is learnt meanwhile."""
+    data = Boxes(3)
+    module = module_of(optimizer=partial(torch.optim.SGD, lr=0.0))
+    with torch.no_grad():
+        losses = [float(loss()(module(batch[IMAGE]), batch[LABEL])) for batch in loader_of(data, batch_size=1)]
+    trainer = fit(module, data, max_epochs=2)
+    assert float(trainer.callback_metrics["train/loss_epoch"]) == pytest.approx(np.mean(losses))
+    assert float(trainer.callback_metrics["train/loss_step"]) == pytest.approx(losses[-1])
+    assert set(trainer.callback_metrics) <= set(module.logged_names)
 
 
 def test_scores_of_one_pass_do_not_reach_into_the_next() -> None:
@@ -267,6 +276,7 @@ def test_a_checkpoint_is_tensors_and_plain_data_and_gives_the_network_back(tmp_p
     assert set(stored["hyper_parameters"]) == {
         "distances",
         "empty",
+        "learning_rate_scaling",
         "outputs",
         "regions",
         "scheduler_interval",

@@ -169,7 +169,7 @@ def test_an_epoch_that_was_stopped_goes_on_with_the_batch_that_was_next(
     epochs = [seen(whole, epoch) for epoch in range(3)]
     assert epochs[1] not in (epochs[0], epochs[2])
     for stop in range(1, len(epochs[1])):
-        state = {}
+        state: dict[str, int] = {}
         drawn = []
         for first, last in ((0, stop), (stop, stop + 1)):
             loader = loader_of(kind, cache, cases, rank=rank, ranks=ranks)
