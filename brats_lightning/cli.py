@@ -31,8 +31,10 @@ COMMANDS = {
         "preprocess the cases of a configuration ahead of training", "experiment.commands:cache", True, stops=True
     ),
     "fit": Command("train a network, or go on training it", "experiment.commands:fit", True, True),
-    "validate": Command("score a run's best checkpoint on its validation cases", "experiment.commands:validate", True),
-    "test": Command("score a run's best checkpoint on its test cases", "experiment.commands:test", True),
+    "validate": Command(
+        "score a run's best checkpoint on its validation cases", "experiment.commands:validate", True, True
+    ),
+    "test": Command("score a run's best checkpoint on its test cases", "experiment.commands:test", True, True),
     "predict": Command(
         "segment cases with trained networks, on their own grids", "inference.predict:predict", stops=True
     ),
@@ -41,6 +43,7 @@ COMMANDS = {
         "fit thresholds and volumes on validation cases", "inference.tuning.tune:tune_postprocessing"
     ),
     "evaluate": Command("score anybody's label maps, pool folds, check a submission", "evaluation.evaluate:evaluate"),
+    "radiomics": Command("measure segmented regions: size, shape, intensity, texture", "radiomics.radiomics:radiomics"),
     "compare": Command("say which of several methods is better, if the cases suffice", "comparison.compare:main", True),
 }
 
@@ -78,8 +81,8 @@ def _run(name: str, arguments: list[str]) -> None:
     keep_freed_memory()
     command = COMMANDS[name]
     module, attribute = command.target.split(":")
-    function = getattr(import_module(f"brats_lightning.{module}"), attribute)
     try:
+        function = getattr(import_module(f"brats_lightning.{module}"), attribute)
         if command.takes_arguments:
             function(arguments)
         else:

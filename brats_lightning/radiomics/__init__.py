@@ -1,0 +1,1 @@
+"""Volumes, diameters, shape, intensity and texture of segmented regions: one row a case and region."""
