@@ -6,6 +6,7 @@ from importlib import import_module, metadata
 from typing import NamedTuple
 
 from brats_lightning.cluster import signals
+from brats_lightning.cluster.allocation import own_task
 
 
 class Command(NamedTuple):
@@ -165,5 +166,8 @@ def _values(left: list[str], *, several: bool) -> list[str]:
 
 
 def _fail(sentence: str, *, code: int = 1) -> None:
+    # srun ends the other tasks of a step with one that fails, and this one while it leaves: its own code shall count.
+    if own_task().ranks > 1:
+        signals.ignore_termination()
     print(f"brats: {sentence}", file=sys.stderr)
     raise SystemExit(code)

@@ -411,3 +411,20 @@ def test_failed_starts_leave_no_folder(home: Path, capsys: pytest.CaptureFixture
     fails("fit", "--config=tiny.yaml", "--ckpt_path=typo.ckpt", capsys=capsys)
     fails("fit", "--config=tiny.yaml", "--data.root=absent", capsys=capsys)
     assert not Path("runs/tiny").exists()
+
+
+def test_a_start_that_is_refused_leaves_the_run_as_it_was(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["fit", "--config=tiny.yaml", "--run=run", "--trainer.max_epochs=1"])
+    before = Path("run/config.yaml").read_bytes()
+    refused = ["--run=run", "--ckpt_path=auto", "--model.network.channels=[4,16]", "--trainer.max_epochs=2"]
+    assert "weights are not those of the configured UNet" in fails("fit", "--config=tiny.yaml", *refused, capsys=capsys)
+    assert Path("run/config.yaml").read_bytes() == before
+    main(["fit", "--run=run", "--ckpt_path=auto", "--trainer.max_epochs=2"])
+    assert yaml.safe_load(Path("run/config.yaml").read_text())["trainer"]["max_epochs"] == 2
+
+
+def test_an_empty_folder_that_was_there_stays(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("there").mkdir()
+    for run, stays in (("there", True), ("new", False)):
+        fails("fit", "--config=tiny.yaml", f"--run={run}", "--data.root=nowhere", capsys=capsys)
+        assert Path(run).exists() is stays

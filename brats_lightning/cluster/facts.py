@@ -92,7 +92,7 @@ def own_facts(
         program=_program(),
         torch=torch.__version__,
         gpus=gpus,
-        gpus_given=_gpus_given(variables),
+        gpus_given=gpus_given(variables),
         gpu_models=_gpu_models(),
         commit=commit,
         folder=folder,
@@ -110,7 +110,8 @@ def objection(told: Sequence[Facts]) -> str:
     problems = {facts.machine: facts.problem for facts in reversed(told) if facts.problem}
     unreadable = {facts.machine: facts.unreadable for facts in told if facts.unreadable}
     if problems:
-        return "; ".join(f"{machine}: {problem}" for machine, problem in problems.items())
+        having = {problem: [name for name in problems if problems[name] == problem] for problem in problems.values()}
+        return "; ".join(f"{_listed(names)}: {problem}" for problem, names in having.items())
     if unreadable:
         machines, paths = ", ".join(unreadable), ", ".join(dict.fromkeys(sum(unreadable.values(), ())))
         return f"{paths} cannot be read on {machines}: is the disk mounted there, and may you read it?"
@@ -192,7 +193,8 @@ def _program() -> str:
         return ""
 
 
-def _gpus_given(variables: Mapping[str, str]) -> int:
+def gpus_given(variables: Mapping[str, str] = os.environ) -> int:
+    """GPUs that the batch system gave to the job on this machine, 0 where it says nothing."""
     count = variables.get("SLURM_GPUS_ON_NODE", "")
     if count.isdecimal():
         return int(count)

@@ -40,7 +40,7 @@ def requeue(job: Job, *, run: Path | None = None) -> bool:
         return True
     if _described(job).get("JobState", "").split()[:1] in _QUEUED:
         return True  # another process of the job was faster
-    command = _resubmission(job, run)
+    command = resubmission(job, run)
     log.warning(
         "job %s cannot be re-queued here (%s): submit it again with: %s",
         job.id,
@@ -53,7 +53,7 @@ def requeue(job: Job, *, run: Path | None = None) -> bool:
     return False
 
 
-def _resubmission(job: Job, run: Path | None, variables: Mapping[str, str] = os.environ) -> str:
+def resubmission(job: Job, run: Path | None, variables: Mapping[str, str] = os.environ) -> str:
     """The command a person types, anywhere; the run's folder is named, as another job has another number."""
     described = _described(job)
     script, place = described.get("Command", "JOB.sbatch").split(), described.get("WorkDir")

@@ -210,6 +210,7 @@ class BratsDataModule(LightningDataModule):
         parts, source = self._parts(found.cases)
         parts = _without(parts, _left_out(found.problems))
         require_cases(parts, found.cases, source=source, needed=self._needed)
+        self._require_shares(parts)
         problems = self._fill(self._of(parts, *self._needed), workers=workers)
         self._refuse(problems)
         left_out = _left_out([*found.problems, *problems])
@@ -224,6 +225,13 @@ class BratsDataModule(LightningDataModule):
 
     def _fill(self, cases: Sequence[Case], *, workers: int) -> list[Problem]:
         return self.cache.fill(cases, workers=workers, start=starting_place(), show=own_task().rank == 0)
+
+    def _require_shares(self, parts: Parts) -> None:
+        """Refuse more processes than cases before hours of preprocessing."""
+        unused = {"validation"} if getattr(self.trainer, "limit_val_batches", 1) == 0 else set()
+        for part in [part for part in self._needed if part not in unused | {"test"}] or self._needed:
+            if count := len(getattr(parts, part)):
+                require_shares(count, ranks=self._ranks, what=f"{part.replace('train', 'training')} cases")
 
     def _parts(self, cases: Sequence[Case]) -> tuple[Parts, object]:
         """The split and where it comes from: the run's own where it has one already."""

@@ -24,7 +24,8 @@ from brats_lightning.experiment.stopping import TO_BE_GONE_ON_WITH
 from brats_lightning.experiment.training import BratsCLI
 from brats_lightning.runs import CONFIG
 
-SPEAKS_AFTER_SECONDS = 2
+SPEAKS_AFTER_SECONDS = 3
+LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
 log = logging.getLogger("brats_lightning")
 
 
@@ -54,6 +55,7 @@ def _run(cli: type[BratsCLI], subcommand: str, arguments: Sequence[str]) -> None
     try:
         _call(cli, [subcommand, *_with_config_of_run(subcommand, arguments)])
     except Dismissed:
+        signals.ignore_termination()
         raise SystemExit(1) from None
     except BratsError as error:
         if not task.rank:
@@ -61,6 +63,7 @@ def _run(cli: type[BratsCLI], subcommand: str, arguments: Sequence[str]) -> None
         # Mostly the first process says the same, and ends this one. It waits with its connections open, so that the
         # others notice nothing before it has spoken.
         time.sleep(SPEAKS_AFTER_SECONDS)
+        signals.ignore_termination()
         log.error("%s", error)  # noqa: TRY400 - it is the user's
         raise SystemExit(1) from error
     except RuntimeError as error:
@@ -91,12 +94,13 @@ def _call(cli: type[BratsCLI], arguments: Sequence[str]) -> None:
 
 def _is_loss_of_another(error: RuntimeError) -> bool:
     """Whether a collective failed because its other end is gone: each backend has words of its own."""
-    words = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "gloo", "Timed out")
+    words = (*LOST, "Timed out", "NCCL", "gloo")
     return isinstance(error, dist.DistError) or any(word in str(error) for word in words)
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return next((words for words in LOST if words in line), line)
 
 
 def _quieten(task: Task) -> None:

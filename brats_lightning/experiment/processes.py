@@ -11,6 +11,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning import Trainer
 
 from brats_lightning.cluster.allocation import Task, own_job
+from brats_lightning.cluster.facts import gpus_given
 from brats_lightning.cluster.rendezvous import rendezvous
 from brats_lightning.errors import ConfigError
 from brats_lightning.model.checkpoint_files import WholeCheckpoints
@@ -32,6 +33,11 @@ def trainer_settings(wished: Namespace, task: Task) -> dict[str, Any]:
         ConfigError: The settings contradict what was launched, or the machine.
     """
     settings: dict[str, Any] = {}
+    if wished.accelerator in GPU and not _gpus() and (given := gpus_given()):
+        raise ConfigError(
+            f"SLURM gave this job {given} GPUs here, and PyTorch sees none: see what nvidia-smi says (a container "
+            "needs --nv, and PyTorch a build for CUDA), or train without by --trainer.accelerator cpu"
+        )
     if task.launcher in {"srun", "torchrun"}:
         settings = {"devices": _devices(wished, task), "num_nodes": _nodes(wished, task)}
         processes = task.ranks
@@ -80,10 +86,11 @@ def _devices(wished: Namespace, task: Task) -> int:
             "expected --nodes and --ntasks-per-node instead of --ntasks"
         )
     found = _count(wished.devices)
+    asked = "--ntasks-per-node" if task.launcher == "srun" else "--nproc-per-node"
     if found and found != task.ranks_here:
         raise ConfigError(
             f"trainer.devices is {wished.devices}, and {task.launcher} has started {task.ranks_here} tasks a node: "
-            f"expected the same; leave trainer.devices at auto, or ask for --ntasks-per-node={found}"
+            f"expected the same; leave trainer.devices at auto, or ask for {asked}={found}"
         )
     if wished.accelerator in GPU and 0 < _gpus() < task.ranks_here:
         raise ConfigError(

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from brats_lightning.cluster import signals
 from brats_lightning.cluster.allocation import own_job, own_task
-from brats_lightning.cluster.requeue import requeue
+from brats_lightning.cluster.requeue import requeue, resubmission
 from brats_lightning.cluster.signals import Stopped
 from brats_lightning.model.agreement import leave_together, meet
 
@@ -34,7 +34,7 @@ def leave(stopped: Stopped, *, run: Path | None = None) -> NoReturn:
     if own_task().rank == 0 or not stopped.saved:
         log.info("%s; %s", stopped, f"saved in {stopped.saved}" if stopped.saved else "what is finished is kept")
         requeued = stopped.requeues and job is not None and requeue(job, run=run)
-        if not requeued and run is not None:
+        if not requeued and run is not None and not (stopped.requeues and job is not None):  # which has been told
             log.info("go on with: %s", going_on(run))
     if stopped.saved:  # all processes have come here, and none may end before the job is back in the queue
         meet()
@@ -49,5 +49,7 @@ def _end_wandb() -> None:
 
 
 def going_on(run: Path) -> str:
-    """The command that goes on with a run."""
+    """The command that goes on with a run: where it ran as a job, as a job."""
+    if (job := own_job()) is not None:
+        return resubmission(job, run)
     return f"brats fit --run {run} --ckpt_path auto"

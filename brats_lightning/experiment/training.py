@@ -47,21 +47,35 @@ register_type(Hashable, serializer=lambda key: key, deserializer=lambda key: key
 
 
 class SaveRunConfig(SaveConfigCallback):
-    """Write the resolved configuration into the run's folder when training starts, and make the loggers ready."""
+    """Write the resolved configuration into the run's folder, and make the loggers ready."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: ARG002
-        """Only a training run defines its folder's configuration."""
-        if stage == "fit" and trainer.is_global_zero:
-            path = Path(trainer.default_root_dir) / CONFIG
-            self.parser.save(self.config, path, skip_none=False, overwrite=True)
-            for logger in trainer.loggers:
-                logger.log_hyperparams(self.config.as_dict())
+        """A new run has its configuration before anything takes long, so that it can be gone on with."""
+        if stage == "fit" and trainer.is_global_zero and not self._path(trainer).exists():
+            self._save(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Only now is it known from which step a continued run goes on."""
+        """What a run is gone on with replaces its configuration only now, when nothing of it was refused."""
+        if not trainer.is_global_zero:
+            return
+        self._save(trainer)
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCsv):
                 logger.go_on_from(trainer.global_step)
+            logger.log_hyperparams(self.config.as_dict())
+
+    def _save(self, trainer: Trainer) -> None:
+        path = self._path(trainer)
+        beside = path.with_name(f".{path.name}")
+        try:
+            self.parser.save(self.config, beside, skip_none=False, overwrite=True)
+            beside.replace(path)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written ({error.strerror}): give another --run") from error
+
+    @staticmethod
+    def _path(trainer: Trainer) -> Path:
+        return Path(trainer.default_root_dir) / CONFIG
 
 
 class BratsCLI(LightningCLI):
@@ -75,6 +89,7 @@ class BratsCLI(LightningCLI):
         quiet = {"exit_on_error": False, "allow_abbrev": False}
         self.run: Path | None = None
         self.lease: Lease | None = None
+        self._is_new = False
         self._task = own_task()
         self._processes: dict[str, Any] = {}
         try:
@@ -96,7 +111,7 @@ class BratsCLI(LightningCLI):
         finally:
             if self.lease is not None:
                 self.lease.release()
-            if self.run is not None:
+            if self.run is not None and self._is_new:
                 discard_if_empty(self.run)
 
     @staticmethod
@@ -188,6 +203,7 @@ class BratsCLI(LightningCLI):
         again = wanted == AUTO or (job is not None and job.restarts > 0)
         if wanted not in {None, AUTO}:
             chosen.ckpt_path = str(find_checkpoint(wanted, chosen.run))
+        self._is_new = chosen.run is None or not chosen.run.exists()
         self.run = run = claim_run(_name_of(chosen), given=chosen.run, continues=wanted is not None, again=again)
         if self._task.rank == 0:
             self.lease = Lease.take(run, job=job)
@@ -222,9 +238,15 @@ class BratsCLI(LightningCLI):
         except Stopped as stopped:
             leave(stopped, run=self.run)
         except SystemExit:  # Lightning's answer to Ctrl-C
-            if self.run is not None and last_checkpoint(self.run) is not None:
-                log.info("stopped; go on with: %s", going_on(self.run))
+            self._say_how_to_go_on("stopped")
             raise
+        except Exception:
+            self._say_how_to_go_on("failed")
+            raise
+
+    def _say_how_to_go_on(self, what: str) -> None:
+        if self.subcommand == "fit" and self.run is not None and last_checkpoint(self.run) is not None:
+            log.info("%s; go on with: %s", what, going_on(self.run))
 
     def before_fit(self) -> None:
         """Say how many work together; look for what would end a run only after its first epoch.

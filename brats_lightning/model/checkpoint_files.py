@@ -13,6 +13,8 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from brats_lightning.cluster.lease import may_write
 from brats_lightning.errors import BratsError
 
+FULL = "no space left"
+
 
 class WholeCheckpoints(TorchCheckpointIO):
     """Writes beside the file that is there, and gives the new one its name when it is on the disk.
@@ -46,9 +48,10 @@ class WholeCheckpoints(TorchCheckpointIO):
             reason = _reason(error)
             if reason is None:
                 raise
+            before = "; the one before it is as it was" if path.exists() else ""
+            room = "make room, then " if reason == FULL else ""
             raise BratsError(
-                f"the checkpoint {path} could not be written ({reason}): the one before it is as it was; make room, "
-                f"then go on with --ckpt_path last"
+                f"the checkpoint {path} could not be written ({reason}){before}; {room}go on with --ckpt_path auto"
             ) from error
         finally:
             with contextlib.suppress(OSError):  # of the folder, which has been told already
@@ -58,6 +61,6 @@ class WholeCheckpoints(TorchCheckpointIO):
 def _reason(error: OSError | RuntimeError) -> str | None:
     """Why a file could not be written, None where that is not what went wrong."""
     if isinstance(error, OSError):
-        return "no space left" if error.errno == errno.ENOSPC else error.strerror or type(error).__name__
+        return FULL if error.errno == errno.ENOSPC else error.strerror or type(error).__name__
     words = str(error)
-    return "no space left" if "PytorchStreamWriter" in words or "unexpected pos" in words else None
+    return FULL if "PytorchStreamWriter" in words or "unexpected pos" in words else None

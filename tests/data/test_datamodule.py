@@ -183,6 +183,16 @@ def test_more_processes_than_cases_are_refused_on_each_of_them(
         assert ids(getattr(data, loader)())
 
 
+def test_more_processes_than_cases_are_refused_before_anything_is_built(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CaseCache, "fill", lambda *_, **__: pytest.fail("preprocessed cases"))
+    data = module(root)
+    data.trainer = SimpleNamespace(global_rank=0, world_size=3)  # type: ignore[assignment]
+    with pytest.raises(ConfigError, match="3 processes share 2 validation cases"):
+        data.prepare_data()
+
+
 @pytest.mark.parametrize(("wanted", "preparing", "loading"), [(None, 8, 4), (3, 3, 3)])
 def test_while_others_wait_one_process_uses_the_cores_of_all(
     root: Path, monkeypatch: pytest.MonkeyPatch, wanted: int | None, preparing: int, loading: int

@@ -172,3 +172,17 @@ def test_a_trainer_takes_these_settings() -> None:
     assert isinstance(trainer.strategy, Replicas)
     assert trainer.world_size == 2
     assert isinstance(trainer.strategy.checkpoint_io, WholeCheckpoints)
+
+
+@pytest.mark.parametrize("task", [ALONE, Task(launcher="srun"), NODES])
+@pytest.mark.parametrize("accelerator", ["auto", "gpu", "cuda"])
+def test_gpus_that_were_given_and_are_not_seen_are_missed(
+    machine: pytest.MonkeyPatch, task: Task, accelerator: str
+) -> None:
+    """Otherwise a broken driver, or a container without GPUs, would train on the CPU for days."""
+    machine.setenv("SLURM_GPUS_ON_NODE", "4")
+    with pytest.raises(ConfigError, match=r"gave this job 4 GPUs here, and PyTorch sees none: .*accelerator cpu"):
+        trainer_settings(wished(accelerator=accelerator), task)
+    trainer_settings(wished(accelerator="cpu"), task)
+    machine.setattr(torch.cuda, "device_count", lambda: 4)
+    trainer_settings(wished(accelerator=accelerator), task)

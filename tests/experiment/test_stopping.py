@@ -94,7 +94,16 @@ def test_a_site_that_takes_no_job_back_leaves_it_to_the_user(
     place.setattr(stopping, "own_job", lambda: JOB)
     place.setattr(stopping, "requeue", queue.requeue)
     assert left(Stopped("SIGUSR1", saved="last.ckpt")) == 75
-    assert caplog.messages[-1] == f"go on with: {going_on(RUN)}"
+    # What to type has been said by who asked SLURM, and is said once.
+    assert caplog.messages == ["stopped by SIGUSR1; saved in last.ckpt"]
+
+
+def test_after_a_job_one_goes_on_by_a_job(place: pytest.MonkeyPatch) -> None:
+    place.setenv("PATH", "")
+    place.setattr(stopping, "own_job", lambda: JOB)
+    assert going_on(RUN) == f"RUN={RUN.resolve()} sbatch JOB.sbatch"
+    place.setattr(stopping, "own_job", lambda: None)
+    assert going_on(RUN) == f"brats fit --run {RUN} --ckpt_path auto"
 
 
 def test_of_several_processes_the_first_one_puts_the_job_back_before_any_leaves(place: pytest.MonkeyPatch) -> None:

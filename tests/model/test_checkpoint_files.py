@@ -98,7 +98,7 @@ def test_a_full_disk_is_told_in_one_sentence(path: Path, monkeypatch: pytest.Mon
         raise error
 
     monkeypatch.setattr(torch, "save", fill)
-    with pytest.raises(BratsError, match=r"\(no space left\): .* make room, then go on with --ckpt_path last$"):
+    with pytest.raises(BratsError, match=r"\(no space left\): .* make room, then go on with --ckpt_path auto$"):
         WholeCheckpoints().save_checkpoint(LARGE, path)
     monkeypatch.undo()
     assert is_untouched(path)
