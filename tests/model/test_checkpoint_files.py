@@ -79,7 +79,7 @@ def small_files() -> Iterator[None]:
 
 
 def test_a_file_that_cannot_grow_leaves_the_one_before(path: Path, small_files: None) -> None:
-    with pytest.raises(BratsError, match=r"last\.ckpt could not be written \(.+\): the one before it is as it was"):
+    with pytest.raises(BratsError, match=r"last\.ckpt could not be written \(.+\); the one before it is as it was"):
         WholeCheckpoints().save_checkpoint(LARGE, path)
     assert is_untouched(path)
 
@@ -98,7 +98,7 @@ def test_a_full_disk_is_told_in_one_sentence(path: Path, monkeypatch: pytest.Mon
         raise error
 
     monkeypatch.setattr(torch, "save", fill)
-    with pytest.raises(BratsError, match=r"\(no space left\): .* make room, then go on with --ckpt_path auto$"):
+    with pytest.raises(BratsError, match=r"\(no space left\); .* make room, then go on with --ckpt_path auto$"):
         WholeCheckpoints().save_checkpoint(LARGE, path)
     monkeypatch.undo()
     assert is_untouched(path)
