@@ -182,7 +182,7 @@ def main() -> None:
         print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {packages}\n", flush=True)
         bench = Bench(root, folder, options, [word for word in more if word != "--"])
         bench.speed(1)  # fills the cache
-        measure(bench, options.processes, rounds=options.rounds)
+        measure(bench, sorted({1, *options.processes}), rounds=options.rounds)
         print(f"\nload at the end {os.getloadavg()[0]:.1f}\n")
     estimate([CONFIGS / "unet3d.yaml", CONFIGS / "dynunet.yaml"])
 
