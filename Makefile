@@ -28,14 +28,14 @@ demo: $(READY)  ## phantoms → cache → fit → test → predict, in a few min
 	@echo "The run lies in runs/demo, pictures of test cases in runs/demo/figures"
 
 test: $(READY)  ## every test, within ten minutes on two cores
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: $(READY)  ## format, lint, types, import contract, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" -q
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow" -q
 
 format: $(READY)  ## put code into the house's form
 	$(BIN)/ruff format .

@@ -24,6 +24,11 @@ WriteScores = Callable[..., Path]
 WriteLabels = Callable[..., Path]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest, and waits more than it computes, begins first."""
+    items.sort(key=lambda item: item.path.name != "test_slurm.py")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder of real cases and reference values beside the checkout; tests that need it are skipped without it."""

@@ -38,7 +38,10 @@ SIZES = {
         "--trainer.limit_val_batches=1",
     ],
     "segresnet.yaml": [*WINDOWS, "--model.network.init_args.init_filters=8"],
-    "swinunetr.yaml": [*(word.replace("64", "32") for word in WINDOWS), "--model.network.init_args.feature_size=12"],
+    "swinunetr.yaml": [
+        *(word.replace("64,64,64", "64,32,32") for word in WINDOWS),
+        "--model.network.init_args.feature_size=12",
+    ],
 }
 
 
