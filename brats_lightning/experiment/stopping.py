@@ -33,8 +33,9 @@ def leave(stopped: Stopped, *, run: Path | None = None) -> NoReturn:
     # Tasks that share cases stop, or have ended, one by one: each that is stopped says so.
     if own_task().rank == 0 or not stopped.saved:
         log.info("%s; %s", stopped, f"saved in {stopped.saved}" if stopped.saved else "what is finished is kept")
-        requeued = stopped.requeues and job is not None and requeue(job, run=run)
-        if not requeued and run is not None and not (stopped.requeues and job is not None):  # which has been told
+        if stopped.requeues and job is not None:
+            requeue(job, run=run)  # says what to type where that is refused
+        elif run is not None:
             log.info("go on with: %s", going_on(run))
     if stopped.saved:  # all processes have come here, and none may end before the job is back in the queue
         meet()
