@@ -1,7 +1,7 @@
 """Modalities, label values, regions, editions and batch keys: the only place that knows a label number.
 
-Inside the program a label map always holds 0 background, 1 NCR, 2 ED, 3 ET, 4 RC, 5 CC. A file holds its edition's
-own values; `Edition.decode` and `Edition.encode` translate.
+Inside the program a label map always holds 0 background, 1 NCR, 2 ED, 3 ET, 4 RC, 5 CC, or 6 where all that is known is
+that there is tumour. A file holds its edition's own values; `Edition.decode` and `Edition.encode` translate.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,20 @@ MODALITIES: tuple[Modality, ...] = ("t1n", "t1c", "t2w", "t2f")
 LABELS: Mapping[str, int] = {"NCR": 1, "ED": 2, "ET": 3, "RC": 4, "CC": 5}
 """Necrotic and non-enhancing core, oedema, enhancing tumour, resection cavity, cystic component."""
 
+WHOLE = 6
+"""Tumour of no stated tissue: all that a mask of the whole tumour says."""
+
 REGIONS: Mapping[str, tuple[int, ...]] = {
     **{name: (value,) for name, value in LABELS.items()},
     "TC": (1, 3, 5),  # tumour core
-    "WT": (1, 2, 3, 5),  # whole tumour; a resection cavity is in neither (BraTS 2024)
+    "WT": (1, 2, 3, 5, WHOLE),  # whole tumour; a resection cavity is in neither (BraTS 2024)
 }
 TISSUES = ("ET", "ED", "NCR")
 CHALLENGE_REGIONS = ("WT", "TC", "ET")
+
+Plane = Literal["sagittal", "coronal", "axial"]
+PLANES: Mapping[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
+"""Planes of slices, with the axis across them of a volume in RAS order."""
 
 IMAGE, LABEL, CASE, SPACING, SEED = "image", "label", "case", "spacing_mm", "seed"
 """Keys of a sample and of a batch: (4, X, Y, Z) float, (1, X, Y, Z) integer, the case's id, (3,) millimetres, and the
@@ -45,6 +52,9 @@ class Edition:
     values: Mapping[int, int]
     modality_names: tuple[str, str, str, str]
 
+    def __str__(self) -> str:
+        return "a mask" if self.name == MASK else f"BraTS {self.name}"
+
     def decode(self, labels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Translate a file's integer labels of any shape to those inside the program.
 
@@ -56,7 +66,7 @@ class Edition:
             fitting = [name for name, edition in EDITIONS.items() if found <= {0, *edition.values}]
             hint = f" (they would fit {', '.join(fitting)})" if fitting else ""
             allowed = " ".join(str(value) for value in sorted({0, *self.values}))
-            raise ValueError(f"label {' '.join(map(str, foreign))} found, BraTS {self.name} has {allowed}{hint}")
+            raise ValueError(f"label {' '.join(map(str, foreign))} found, {self} has {allowed}{hint}")
         table = np.zeros(max(self.values) + 1, np.uint8)
         for outside, inside in self.values.items():
             table[outside] = inside
@@ -72,7 +82,8 @@ class Edition:
         back = {inside: outside for outside, inside in reversed(list(self.values.items()))}
         if foreign := sorted(label_values(labels) - {0, *back}):
             names = [name for name, value in LABELS.items() if value in foreign]
-            raise ValueError(f"BraTS {self.name} has no label for {', '.join(names) or foreign}")
+            names += ["tumour of no stated tissue"] if WHOLE in foreign else []
+            raise ValueError(f"{self} has no label for {', '.join(names) or foreign}")
         table = np.zeros(max(back) + 1, np.uint8)
         for inside, outside in back.items():
             table[inside] = outside
@@ -80,6 +91,8 @@ class Edition:
         return encoded
 
 
+MASK = "mask"
+"""Name of the edition whose files tell tumour from all else, and no tissues."""
 _NCR, _ED, _ET, _RC, _CC = (LABELS[name] for name in ("NCR", "ED", "ET", "RC", "CC"))
 _NAMES_2017 = ("t1", "t1ce", "t2", "flair")
 _NAMES_2023 = ("t1n", "t1c", "t2w", "t2f")
@@ -94,6 +107,7 @@ EDITIONS: Mapping[str, Edition] = {
         Edition("2024-GLI", {1: _NCR, 2: _ED, 3: _ET, 4: _RC}, _NAMES_2023),
         Edition("2024-PED", {1: _ET, 2: _NCR, 3: _CC, 4: _ED}, _NAMES_2023),
         Edition("MSD", {1: _ED, 2: _NCR, 3: _ET}, ("T1w", "T1gd", "T2w", "FLAIR")),
+        Edition(MASK, {1: WHOLE}, _NAMES_2023),
     )
 }
 
@@ -119,7 +133,7 @@ def region_labels(regions: Sequence[str] | Mapping[str, Sequence[int]]) -> dict[
 
     Example:
         >>> region_labels(["WT", "ET"])
-        {'WT': (1, 2, 3, 5), 'ET': (3,)}
+        {'WT': (1, 2, 3, 5, 6), 'ET': (3,)}
     """
     if isinstance(regions, Mapping):
         return {name: tuple(values) for name, values in regions.items()}

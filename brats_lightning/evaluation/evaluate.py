@@ -16,6 +16,7 @@ from brats_lightning.evaluation.scoring import score_pairs
 from brats_lightning.evaluation.submission import Season, check_submission
 from brats_lightning.evaluation.summary import RESAMPLES, as_json, summarise
 from brats_lightning.evaluation.tables import print_folds, print_problems, print_summary, print_worst
+from brats_lightning.labels import MASK
 from brats_lightning.machine import usable_cores
 from brats_lightning.metrics.surface import Convention
 from brats_lightning.reports.score_files import Part
@@ -55,12 +56,13 @@ def evaluate(
         predictions: Folder of label maps: <case>.nii.gz, <case>_seg, <case>_pred…, flat or in case folders.
         references: Folder of label maps, or of cases of any edition.
         output: Folder for scores.csv and summary.json.
-        edition: Edition whose label values the references hold, where names and values do not tell.
+        edition: Edition whose label values the references hold, where names and values do not tell; mask: 1 is tumour
+            of any tissue.
         prediction_edition: The same for the predictions.
         missing: A reference without a prediction counts as an empty prediction, or is skipped.
         resample: Bring predictions on another grid to that of the reference, each voxel taking its nearest label.
-        regions: Names such as WT, TC, ET, or own names with label values 1 NCR, 2 ED, 3 ET, 4 RC, 5 CC; null takes ET,
-            ED, NCR, WT, TC, and RC and CC where the edition has them.
+        regions: Names such as WT, TC, ET, or own names with label values 1 NCR, 2 ED, 3 ET, 4 RC, 5 CC, 6 tumour of a
+            mask; null takes ET, ED, NCR, WT, TC, and RC and CC where the edition has them.
         scores: Scores of each region; nsd at any tolerance, as nsd_2mm.
         empty: What a score is where a mask is empty: brats, brats-diagonal, nan or exclude.
         distances: How distances of boundaries become a score: directed, pooled, averaged or surfel.
@@ -108,6 +110,9 @@ def evaluate(
             raise _refusal(matched.problems, console)
         if regions is not None:
             _require_regions(measures, {pair.reference_edition for pair in matched.pairs})
+        if MASK in {prediction_edition, *(pair.prediction_edition for pair in matched.pairs)}:
+            measures = measures.of_masks(chosen=regions is not None)
+            console.print("The predictions are masks of the whole tumour: scored for WT alone.", soft_wrap=True)
         about = {"predictions": str(predictions), "references": str(references), "bootstrap": _bootstrap(seed)}
         about["missing"] = {"counted": missing, "cases": list(matched.missing)}
         problems = _score(matched, measures, output, about=about, workers=processes, seed=seed, console=console)
@@ -119,7 +124,9 @@ def evaluate(
 def _require_regions(measures: Measures, editions: set[str]) -> None:
     known = {name for edition in editions for name in measures.regions_of(edition)}
     if editions and (absent := [name for name in measures.regions if name not in known]):
-        raise ConfigError(f"no region {', '.join(absent)} in references of BraTS {', '.join(sorted(editions))}")
+        masks = f"{MASK}, which tell tumour from all else" if editions == {MASK} else ""
+        named = masks or f"BraTS {', '.join(sorted(editions))}"
+        raise ConfigError(f"no region {', '.join(absent)} in references of {named}")
 
 
 def _score(

@@ -8,10 +8,10 @@ import numpy as np
 
 from brats_lightning.errors import ConfigError, Problem
 from brats_lightning.evaluation.label_files import LabelMap
-from brats_lightning.labels import EDITIONS, LABELS
+from brats_lightning.labels import EDITIONS, LABELS, WHOLE
 
 _SHAPE_2023, _SHAPE_2024_GLI = (240, 240, 155), (182, 218, 182)
-_TISSUE = {value: name for name, value in LABELS.items()}
+_TISSUE = {**{value: name for name, value in LABELS.items()}, WHOLE: "whole tumour"}
 
 
 def recognise_editions(

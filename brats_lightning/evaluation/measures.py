@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from brats_lightning.errors import ConfigError
-from brats_lightning.labels import EDITIONS, LABELS, region_labels
+from brats_lightning.labels import EDITIONS, LABELS, MASK, WHOLE, region_labels
 from brats_lightning.metrics.case_scores import ALL_SCORES, score_names
 from brats_lightning.metrics.empty import empty_policy
 from brats_lightning.metrics.lesion_rules import RULES
@@ -41,6 +42,24 @@ class Measures:
         known = set(EDITIONS[edition].values.values())
         return {name: values for name, values in self.regions.items() if known & set(values)}
 
+    def of_masks(self, *, chosen: bool) -> Self:
+        """The same for predictions that are masks of the whole tumour: regions that such a mask tells.
+
+        Args:
+            chosen: Whether somebody asked for these regions.
+
+        Raises:
+            ConfigError: A region was asked for that a mask does not tell, or none is left.
+        """
+        told = {name: values for name, values in self.regions.items() if WHOLE in values}
+        absent = [name for name in self.regions if name not in told]
+        if (chosen and absent) or not told:
+            raise ConfigError(
+                f"no region {', '.join(absent)} in predictions of the edition {MASK}, which tell tumour from all else: "
+                "ask for --regions WT"
+            )
+        return replace(self, regions=told)
+
     def described(self, regions: Iterable[str]) -> dict[str, object]:
         """The conventions in types that JSON has, for these regions."""
         return {
@@ -51,7 +70,7 @@ class Measures:
             "distances": {"name": self.distances, "meaning": CONVENTIONS[self.distances]},
             "rules": self.rules,
             "regions": {name: list(self.regions[name]) for name in regions},
-            "labels": dict(LABELS),
+            "labels": {**LABELS, "WHOLE": WHOLE},
         }
 
     def __str__(self) -> str:
@@ -87,8 +106,9 @@ def chosen_measures(
         empty_policy(empty)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    if foreign := [name for name, values in named.items() if not values or not set(values) <= set(LABELS.values())]:
-        allowed = ", ".join(f"{value} {name}" for name, value in LABELS.items())
+    known = {*LABELS.values(), WHOLE}
+    if foreign := [name for name, values in named.items() if not values or not set(values) <= known]:
+        allowed = ", ".join(f"{value} {name}" for name, value in (*LABELS.items(), ("tumour of a mask", WHOLE)))
         raise ConfigError(f"region {', '.join(foreign)}: expected label values of {allowed}")
     if rules is not None and rules not in RULES:
         raise ConfigError(f"unknown lesion-wise rules {rules!r}: expected one of {', '.join(RULES)}")

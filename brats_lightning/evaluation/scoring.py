@@ -15,7 +15,7 @@ from brats_lightning.evaluation.conventions import Sides, Way, side_by_side
 from brats_lightning.evaluation.label_files import read_label_map
 from brats_lightning.evaluation.matching import Pair
 from brats_lightning.evaluation.measures import Measures
-from brats_lightning.labels import EDITIONS
+from brats_lightning.labels import EDITIONS, MASK, REGIONS, WHOLE
 from brats_lightning.metrics.case_scores import ACCURACY, score_case
 from brats_lightning.metrics.empty import empty_policy
 from brats_lightning.metrics.lesion_rules import RULES
@@ -112,15 +112,22 @@ def _note(pair: Pair) -> str:
 def read_pair(pair: Pair) -> tuple[Labels, Labels, tuple[float, float, float]]:
     """Predicted and reference labels as inside the program, on the reference's axes, and its spacing in mm.
 
+    Where one of them is a mask of the whole tumour, so is what the other one is compared as.
+
     Raises:
         UnreadableVolumeError: A file has changed since it was looked at, or nothing of it lies on the grid.
     """
     stored = _read(pair.reference)
     reference = EDITIONS[pair.reference_edition].decode(stored.array)
+    as_masks = MASK in {pair.reference_edition, pair.prediction_edition}
+    if as_masks:
+        reference = _mask(reference)
     if pair.prediction is None:
         return np.zeros_like(reference), reference, stored.grid.spacing_mm
     volume = _read(pair.prediction)
     prediction = EDITIONS[pair.prediction_edition].decode(volume.array)
+    if as_masks:
+        prediction = _mask(prediction)
     decoded = Volume(prediction, volume.grid)
     if not pair.resampled:
         return _on_axes_of(decoded, stored), reference, stored.grid.spacing_mm
@@ -130,6 +137,10 @@ def read_pair(pair: Pair) -> tuple[Labels, Labels, tuple[float, float, float]]:
             f"{pair.prediction.name}: no labelled voxel lies on the reference's grid, its header places it elsewhere"
         )
     return moved, reference, stored.grid.spacing_mm
+
+
+def _mask(labels: Labels) -> Labels:
+    return np.isin(labels, REGIONS["WT"]).astype(np.uint8) * np.uint8(WHOLE)
 
 
 def _read(path: Path) -> Volume:

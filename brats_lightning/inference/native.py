@@ -17,7 +17,7 @@ from brats_lightning.inference.postprocessing.postprocess import Step, postproce
 from brats_lightning.inference.predictor.predictor import LoadedMember, Predictor, PredictorOptions
 from brats_lightning.inference.restore import Placement
 from brats_lightning.labels import Modality
-from brats_lightning.model.outputs import Outputs
+from brats_lightning.model.outputs import Outputs, reference_for
 from brats_lightning.model.scored_case import ScoredCase
 
 
@@ -71,12 +71,12 @@ class NativeLabels:
         spacing_mm = sample.native.ras().spacing_mm
         steps = with_own_decision(self._postprocessing, outputs)
         labels = postprocess(probabilities, steps, spacing_mm=spacing_mm)
-        reference = read_reference(known)
+        reference = reference_for(_tensor(read_reference(known)), outputs)
         return ScoredCase(
             case,
             partial(_image, known, self._cache.preprocessing.modalities),
             _tensor(placement.paste_ras(labels)).to(image.device),
-            _tensor(reference).to(image.device),
+            reference.to(image.device),
             spacing_mm,
         )
 

@@ -14,6 +14,8 @@ from brats_lightning.inference.models.spec import require_agreement, with_own_de
 from brats_lightning.inference.postprocessing.postprocess import Step, postprocess
 from brats_lightning.inference.predictor.predictor import Predictor, PredictorOptions
 from brats_lightning.inference.restore import Placement
+from brats_lightning.labels import MASK
+from brats_lightning.model.outputs import TUMOUR, Outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +24,8 @@ class Segmentation:
 
     Args:
         labels: Of `placement.box`, uint8 with the labels of `labels.LABELS`.
-        probabilities: (K, X, Y, Z) of the same box, float32 on the device that predicted.
+        probabilities: (K, X, Y, Z) of the same box, float32 on the device that predicted; their labels are those of
+            `model.outputs.channel_labels`.
         placement: To the grid of the case's files; what lies outside the box is background.
         seconds: Spent in the network and on the way back.
     """
@@ -41,11 +44,12 @@ class Segmenter:
         options: How volumes are covered.
         device: That computes.
         postprocessing: From probabilities to labels; None takes the steps tuned for the first model, where all agree.
-            Without a decision among them it is the most probable label or, where a network gives regions, each region
-            from 0.5 on.
+            Without a decision among them it is the most probable label or, where a network gives regions or tumour,
+            each region from 0.5 on.
 
     Raises:
         CheckpointError: Models that do not agree in modalities, labels or regions.
+        ConfigError: Steps for parts of the tumour, of networks that tell no tissues apart.
     """
 
     def __init__(
@@ -61,6 +65,8 @@ class Segmenter:
         self.channels = specs[0].channels
         self.regions = specs[0].regions
         self.modalities = specs[0].preprocessing.modalities
+        self.edition = MASK if TUMOUR in self.channels else None
+        """Whose values label maps get unless others are asked for; None: those of the case's edition."""
         alike: dict[str, list[Model]] = {}
         for model in models:
             alike.setdefault(model.spec.preprocessing.fingerprint, []).append(model)
@@ -81,8 +87,8 @@ class Segmenter:
             agreed = all(spec.postprocessing == specs[0].postprocessing for spec in specs)
             postprocessing = specs[0].postprocessing if agreed else ()
         # Where one of them thinks in regions, so do they all: their probabilities have the same channels.
-        regions = any(spec.outputs == "regions" for spec in specs)
-        self.postprocessing = with_own_decision(postprocessing, "regions" if regions else "labels")
+        outputs: Outputs = next((spec.outputs for spec in specs if spec.outputs != "labels"), "labels")
+        self.postprocessing = with_own_decision(postprocessing, outputs)
 
     def __call__(self, samples: Sequence[Sample]) -> Segmentation:
         """Segment a case.

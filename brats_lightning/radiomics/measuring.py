@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from brats_lightning.data.reading import CaseVolumes, read_case
 from brats_lightning.errors import DatasetError, Problem
 from brats_lightning.evaluation.label_files import read_label_map
-from brats_lightning.labels import EDITIONS, Modality
+from brats_lightning.labels import EDITIONS, WHOLE, Modality
 from brats_lightning.nifti import SAME_GRID_MM, Grid, UnreadableVolumeError, Volume
 from brats_lightning.radiomics.grey_levels import TooManyLevelsError
 from brats_lightning.radiomics.region_features import measure_region
@@ -45,6 +45,13 @@ def measure_case(job: tuple[Source, Settings]) -> tuple[Row, ...] | tuple[Proble
     """Measure each region of a case, or say why that is impossible."""
     source, settings = job
     case = source.case.id
+    if source.is_mask:
+        told = {name: values for name, values in settings.regions.items() if WHOLE in values}
+        if not told:
+            what = f"a mask of the whole tumour, which has no region {', '.join(settings.regions)}"
+            file = source.prediction or source.case.label
+            return (Problem(case, file.name if file else "", what, "ask for --regions WT"),)
+        settings = replace(settings, regions=told)
     try:
         volumes = read_case(source.case, modalities=settings.modalities)
         labels = (

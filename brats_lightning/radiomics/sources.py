@@ -1,5 +1,6 @@
 """Which segmentation of which case is measured."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,9 @@ from brats_lightning.data.case import Case
 from brats_lightning.data.cases import find_cases
 from brats_lightning.errors import ConfigError, Problem
 from brats_lightning.evaluation.label_files import find_label_files
-from brats_lightning.labels import EDITIONS, Modality
+from brats_lightning.labels import EDITIONS, MASK, Modality
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class Source:
     case: Case
     prediction: Path | None = None
     edition: str = ""
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether what is measured tells tumour from all else, and no tissues."""
+        return (self.case.edition if self.prediction is None else self.edition) == MASK
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,8 @@ def find_sources(
             for case, file in files.items()
             if case not in known
         ]
+    if masks := sum(source.is_mask for source in found):
+        logger.warning("%d of %d segmentations are masks of the whole tumour: WT alone is measured", masks, len(found))
     refused = {problem.case for problem in problems}
     measured = {source.case.id for source in found}
     without = tuple(case.id for case in cases.cases if case.id not in measured | refused)

@@ -41,6 +41,10 @@ def recognised(
         (maps("PED", {1, 2, 3}, {1, 4}), "2024-PED"),
         (maps("", {1, 2, 3}, {1, 2, 3, 4}, shape=SHAPE_2024), None),
         (maps("", set()), "2015"),
+        (maps("2021", {1}, {1}), "2021"),
+        (maps("GLI", {1}), "2023"),
+        (maps("MSD", {1}), "MSD"),
+        (maps("", {1}), None),
     ],
 )
 def test_names_and_values_tell_the_edition(given: list[LabelMap], edition: str | None) -> None:
@@ -57,6 +61,9 @@ def test_editions_of_a_mixed_folder_are_told_apart() -> None:
 def test_what_is_told_holds_for_all() -> None:
     assert recognised(maps("2021", {1, 2, 3}), told="2023") == ({"2023"}, [])
     assert recognised(maps("", {1, 2, 3}), told="MSD") == ({"MSD"}, [])
+    assert recognised(maps("2021", {1}, set()), told="mask") == ({"mask"}, [])
+    (problem,) = recognised(maps("2021", {1, 2}), told="mask")[1]
+    assert "label 2 found, a mask has 0 1" in problem.what
     editions, (problem,) = recognised(maps("2021", {1, 2, 3}, {1, 2, 4}), told="2023")
     assert editions == {"2023"}
     assert str(problem).startswith("2021-2, 2021-2.nii.gz: label 4 found, BraTS 2023 has 0 1 2 3")

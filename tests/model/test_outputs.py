@@ -5,13 +5,18 @@ from hypothesis import strategies as st
 
 from brats_lightning.errors import ConfigError
 from brats_lightning.inference.postprocessing.postprocess import Thresholds
-from brats_lightning.labels import LABELS, REGIONS
+from brats_lightning.labels import LABELS, REGIONS, WHOLE
 from brats_lightning.model.outputs import (
+    Outputs,
+    channel_labels,
+    channels_within,
     decided,
     foreign_label,
     label_probabilities,
+    reference_for,
     refusal,
     region_channels,
+    require_regions,
     targets,
 )
 
@@ -101,3 +106,79 @@ def test_labels_without_a_channel_are_refused_in_words() -> None:
     said = str(refusal(4, ["a", "b"], "regions", channels=3))
     assert said == "a, b: the label RC needs a fourth output channel with outputs: regions (WT, TC, ET, RC), found 3"
     assert "the label 7 is in none of WT, TC, ET, RC" in str(refusal(7, ["a"], "regions", channels=4))
+
+
+def test_the_target_of_tumour_is_any_tissue_or_a_mask_but_no_cavity() -> None:
+    label = some_label(0, 1, 2, 3, 4, 5, WHOLE)
+    mask = targets(label, "tumour", channels=1)
+    assert mask.dtype == torch.float32
+    assert torch.equal(mask.bool(), (label != 0) & (label != LABELS["RC"]))
+    assert torch.equal(reference_for(label, "tumour"), mask.to(torch.uint8) * WHOLE)
+    assert reference_for(label, "regions") is label
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**31), scale=st.sampled_from([0.1, 1.0, 30.0]))
+def test_tumour_is_decided_at_a_half_by_logits_and_by_probabilities(seed: int, scale: float) -> None:
+    logits = scale * torch.randn((2, 1, 3, 4, 5), generator=torch.Generator().manual_seed(seed))
+    probabilities = label_probabilities(logits, "tumour")
+    assert torch.allclose(probabilities[:, 1:], torch.sigmoid(logits))
+    assert torch.allclose(probabilities.sum(1), torch.ones(()))
+    assert torch.allclose(label_probabilities(logits[1], "tumour", dim=0), probabilities[1])
+    found = decided(logits, "tumour")
+    assert found.dtype == torch.uint8
+    assert torch.equal(found == WHOLE, logits[:, 0] >= 0)
+    clear = (probabilities[0, 1] - 0.5).abs() > 1e-6
+    assert torch.equal(Thresholds({})(probabilities[0])[clear], found[0][clear])
+
+
+def test_a_perfect_mask_gives_the_target_back() -> None:
+    target = targets(some_label(0, 2, WHOLE), "tumour", channels=1)
+    assert torch.equal(targets(decided(target - 0.5, "tumour")[:, None], "tumour", channels=1), target)
+
+
+def test_two_channels_of_probabilities_are_background_and_whole_tumour() -> None:
+    assert [channel_labels(count) for count in (2, 4, 6)] == [(0, WHOLE), (0, 1, 2, 3), (0, 1, 2, 3, 4, 5)]
+    assert channels_within(REGIONS["WT"], 2) == channels_within((WHOLE,), 2) == [1]
+    assert channels_within(REGIONS["TC"], 2) == channels_within((WHOLE,), 4) == []
+    assert [channels_within(REGIONS["WT"], count) for count in (4, 5, 6)] == [[1, 2, 3], [1, 2, 3], [1, 2, 3, 5]]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "channels", "message"),
+    [
+        ("tumour", 2, "outputs: tumour needs a network with 1 output channel, found 2"),
+        ("labels", 1, "set outputs: tumour, found labels"),
+        ("regions", 1, "set outputs: tumour, found regions"),
+    ],
+)
+def test_one_channel_belongs_to_tumour_alone(outputs: Outputs, channels: int, message: str) -> None:
+    logits = torch.zeros(1, channels, 2, 2, 2)
+    with pytest.raises(ConfigError, match=message):
+        targets(some_label(0, 1), outputs, channels=channels)
+    with pytest.raises(ConfigError, match=message):
+        decided(logits, outputs)
+    with pytest.raises(ConfigError, match=message):
+        label_probabilities(logits, outputs)
+
+
+def test_masks_are_learnt_by_networks_of_tumour_and_refused_by_others() -> None:
+    label = some_label(0, 1, 4, WHOLE)
+    assert int(foreign_label(label, "tumour", channels=1)) == 0
+    assert int(foreign_label(some_label(0, 9), "tumour", channels=1)) == 9
+    assert "the label 9 is in none of WT" in str(refusal(9, ["a"], "tumour", channels=1))
+    kinds: list[tuple[Outputs, int]] = [("labels", 4), ("regions", 3)]
+    for outputs, channels in kinds:
+        assert int(foreign_label(label, outputs, channels=channels)) == WHOLE
+        said = str(refusal(WHOLE, ["a", "b"], outputs, channels=channels))
+        assert said.startswith("a, b: a mask of the whole tumour tells no tissues apart")
+        assert "set outputs: tumour" in said
+
+
+def test_tumour_is_scored_on_regions_that_a_mask_tells() -> None:
+    require_regions({"WT": REGIONS["WT"], "own": (WHOLE,)}, "tumour")
+    require_regions({"ET": REGIONS["ET"]}, "regions")
+    with pytest.raises(
+        ConfigError, match=r"outputs: tumour tells no tissues apart: set model.regions to \[WT\], found ET"
+    ):
+        require_regions({"WT": REGIONS["WT"], "ET": REGIONS["ET"]}, "tumour")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 from brats_lightning.data.reading import read_case
 from brats_lightning.errors import Problem
 from brats_lightning.labels import MODALITIES
+from brats_lightning.labels import REGIONS as KNOWN
 from brats_lightning.radiomics.columns import columns
 from brats_lightning.radiomics.measuring import Row, Settings, measure_case
 from brats_lightning.radiomics.sources import find_sources
 
 Write = Callable[..., Path]
-REGIONS = {"ET": (3,), "ED": (2,), "NCR": (1,), "WT": (1, 2, 3, 5), "TC": (1, 3, 5)}
+REGIONS = {name: KNOWN[name] for name in ("ET", "ED", "NCR", "WT", "TC")}
 
 
 def settings(*, bin_width: float = 25, normalise: bool = False) -> Settings:
@@ -192,3 +194,21 @@ def test_a_constant_modality_cannot_be_normalised(write_case: Write, tmp_path: P
     (problem,) = measure(tmp_path / "cases", settings(normalise=True))
     assert isinstance(problem, Problem)
     assert "t2w is 7 in the whole brain" in problem.what
+
+
+def test_a_mask_has_a_whole_tumour_and_no_other_row(write_case: Write, write_labels: Write, tmp_path: Path) -> None:
+    folder = write_case()
+    label = nibabel.load(folder / "BraTS2021_00001_seg.nii.gz")
+    mask = (np.asarray(label.dataobj) > 0).astype(np.uint8)
+    write_labels("p/BraTS2021_00001.nii.gz", mask, affine=label.affine)
+    options: dict[str, Any] = {"predictions": tmp_path / "p", "prediction_edition": "mask"}
+    (row,) = rows(tmp_path / "cases", **options).values()
+    expected = rows(tmp_path / "cases")["WT"]
+    assert {name: row[name] for name in row if name != "segmentation"} == {
+        name: expected[name] for name in row if name != "segmentation"
+    }
+    parts = Settings(MODALITIES, {"ET": (3,), "TC": (1, 3, 5)}, 25, normalise=False)
+    (problem,) = measure(tmp_path / "cases", parts, **options)
+    assert isinstance(problem, Problem)
+    assert (problem.file, problem.cure) == ("BraTS2021_00001.nii.gz", "ask for --regions WT")
+    assert problem.what == "a mask of the whole tumour, which has no region ET, TC"

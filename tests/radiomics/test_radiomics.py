@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from brats_lightning.cli import main
+from brats_lightning.labels import REGIONS
 from brats_lightning.radiomics import files, radiomics
 
 Write = Callable[..., Path]
@@ -52,7 +53,7 @@ def test_a_row_a_case_and_region_in_order(write_case: Write, call: Call) -> None
     about = json.loads(Path("out/radiomics.json").read_text(encoding="utf-8"))
     assert about["settings"] == {
         "modalities": ["t1n", "t1c", "t2w", "t2f"],
-        "regions": {"ET": [3], "ED": [2], "NCR": [1], "WT": [1, 2, 3, 5], "TC": [1, 3, 5]},
+        "regions": {"ET": [3], "ED": [2], "NCR": [1], "WT": list(REGIONS["WT"]), "TC": [1, 3, 5]},
         "bin_width": 25,
         "normalise": False,
         "intensities": "as read",

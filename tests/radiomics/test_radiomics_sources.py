@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,3 +64,16 @@ def test_editions_are_checked(write_case: Write, write_labels: Write, tmp_path: 
     assert told.found[0].edition == "2023"
     with pytest.raises(ConfigError, match="edition '1999' is unknown"):
         sources(tmp_path / "cases", predictions=tmp_path / "p", prediction_edition="1999")
+
+
+def test_masks_are_told_once_in_words(
+    write_case: Write, write_labels: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_case()
+    write_labels("p/BraTS2021_00001.nii.gz", BOX)
+    with caplog.at_level(logging.WARNING):
+        assert not sources(tmp_path / "cases", predictions=tmp_path / "p").found[0].is_mask
+        assert caplog.text == ""
+        (source,) = sources(tmp_path / "cases", predictions=tmp_path / "p", prediction_edition="mask").found
+    assert source.is_mask
+    assert caplog.text.count("1 of 1 segmentations are masks of the whole tumour: WT alone is measured") == 1

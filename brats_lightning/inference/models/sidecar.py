@@ -8,8 +8,8 @@ from typing import Any
 
 from brats_lightning.errors import CheckpointError
 from brats_lightning.inference.models.checkpoints import Model, digest_of
-from brats_lightning.inference.models.spec import ModelSpec
-from brats_lightning.labels import EDITIONS, LABELS
+from brats_lightning.inference.models.spec import LABEL_OF, ModelSpec
+from brats_lightning.labels import EDITIONS
 
 PACKAGE = "brats-lightning"
 _RECORDED = (PACKAGE, "torch", "monai", "numpy")
@@ -64,7 +64,7 @@ def describe(
 
 def edition_values(spec: ModelSpec) -> dict[str, dict[str, int]]:
     """The value of each of a network's labels in files of every edition that has them all."""
-    wanted = {name: LABELS[name] for name in spec.channels if name in LABELS}
+    wanted = {name: LABEL_OF[name] for name in spec.channels if name in LABEL_OF}
     values = {}
     for edition in EDITIONS.values():
         outside = {inside: value for value, inside in reversed(list(edition.values.items()))}

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from brats_lightning.inference.postprocessing.regions import VALUES, Mask, RegionStep, isin, pieces_of
 from brats_lightning.inference.postprocessing.steps import Labels, is_whole
-from brats_lightning.labels import LABELS, REGIONS
+from brats_lightning.labels import LABELS, REGIONS, WHOLE
 
 _ADDED = {"WT": "ED", "TC": "NCR"}
 _FACES = ndimage.generate_binary_structure(3, 1)
@@ -22,7 +22,8 @@ class FillHoles(RegionStep):
 
     Args:
         region: A name of `labels.REGIONS`.
-        label: One of the region's labels; null for ED in WT, NCR in TC, otherwise the region's own.
+        label: One of the region's labels; null for ED in WT (tumour of no stated tissue where that is what WT is made
+            of), NCR in TC, otherwise the region's own.
     """
 
     label: str | None = None
@@ -37,7 +38,7 @@ class FillHoles(RegionStep):
         numbers, count = ndimage.label(hollow, _FACES)
         if count > 1:
             holes = hollow & (numbers != numbers[0, 0, 0])
-            labels[holes[1:-1, 1:-1, 1:-1] & isin(labels, self._fillable)] = _added(self.region, self.label)
+            labels[holes[1:-1, 1:-1, 1:-1] & isin(labels, self._fillable)] = _added(labels, self.region, self.label)
 
     @property
     def _fillable(self) -> tuple[int, ...]:
@@ -90,8 +91,11 @@ class Closing(RegionStep):
         within = (slice(self.voxels, -self.voxels),) * 3
         outer = {"ET": "TC", "NCR": "TC", "CC": "TC", "TC": "WT"}.get(self.region)
         room = isin(labels, REGIONS[outer] if outer else (0,))
-        labels[closed[within] & ~mask & room] = _added(self.region, None)
+        labels[closed[within] & ~mask & room] = _added(labels, self.region, None)
 
 
-def _added(region: str, label: str | None) -> int:
+def _added(labels: Labels, region: str, label: str | None) -> int:
+    """What a filled voxel becomes: WHOLE in a map that knows no tissues."""
+    if region == "WT" and label is None and (labels == WHOLE).any():
+        return WHOLE
     return LABELS[label or _ADDED.get(region, region)]

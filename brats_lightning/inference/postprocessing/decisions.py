@@ -8,7 +8,8 @@ import torch
 
 from brats_lightning.errors import ConfigError
 from brats_lightning.inference.postprocessing.steps import Decision, is_positive
-from brats_lightning.labels import CHALLENGE_REGIONS, LABELS, REGIONS
+from brats_lightning.labels import CHALLENGE_REGIONS, LABELS, REGIONS, WHOLE
+from brats_lightning.model.outputs import TUMOUR, channel_labels, channels_within
 
 Nesting = Literal["shrink", "grow"]
 EVEN = 0.5
@@ -25,7 +26,7 @@ class Argmax(Decision):
         # On a processor ten times as fast as argmax over the channels, whose voxels lie far apart in memory.
         best = probabilities[0].clone()
         labels = torch.zeros_like(best, dtype=torch.uint8)
-        for label, channel in enumerate(probabilities[1:], start=1):
+        for label, channel in zip(channel_labels(len(probabilities))[1:], probabilities[1:], strict=True):
             labels.masked_fill_(channel > best, label)
             torch.maximum(best, channel, out=best)
         return labels
@@ -36,7 +37,8 @@ class Thresholds(Decision):
     """Each region is where the probabilities of its labels together reach a threshold.
 
     A voxel of ET becomes ET, of the rest of TC becomes NCR (CC where that is more probable), of the rest of WT becomes
-    ED. A resection cavity (RC) is where it reaches its threshold outside WT.
+    ED. A resection cavity (RC) is where it reaches its threshold outside WT. Where a network tells no tissues apart, WT
+    is WHOLE.
 
     Args:
         thresholds: Above 0 and below 1, of any of WT, TC, ET and RC; 0.5 for those not given.
@@ -59,9 +61,17 @@ class Thresholds(Decision):
     def __hash__(self) -> int:
         return hash((frozenset(self.thresholds.items()), self.nesting))
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """See `Step`."""
+        return tuple(self.thresholds)
+
     def __call__(self, probabilities: torch.Tensor) -> torch.Tensor:
-        """See `Decision`; raises ConfigError for a threshold of RC where the network knows none."""
+        """See `Decision`; raises ConfigError for a threshold of what the network does not know."""
         present = labels_of(probabilities)
+        if present == [TUMOUR]:
+            self.require_whole()
+            return self._reached("WT", probabilities).to(torch.uint8) * WHOLE
         if "RC" in self.thresholds and "RC" not in present:
             raise ConfigError(f"Thresholds: RC has a threshold, but the network knows {', '.join(present)} only")
         tumour, core, enhancing = (self._reached(region, probabilities) for region in CHALLENGE_REGIONS)
@@ -82,7 +92,7 @@ class Thresholds(Decision):
 
     def _reached(self, region: str, probabilities: torch.Tensor) -> torch.Tensor:
         """Where a region's labels together reach its threshold."""
-        first, *others = (probabilities[label] for label in REGIONS[region] if label < len(probabilities))
+        first, *others = (probabilities[channel] for channel in channels_within(REGIONS[region], len(probabilities)))
         together = first
         for other in others:
             together = together + other
@@ -90,18 +100,21 @@ class Thresholds(Decision):
 
 
 def labels_of(probabilities: torch.Tensor) -> list[str]:
-    """Names of the labels that have a channel.
+    """Names of the labels that have a channel, or `tumour` of a network that tells no tissues apart.
 
     Raises:
-        ValueError: No (K, X, Y, Z) tensor of probabilities of the background and the first labels of `labels.LABELS`.
+        ValueError: No (K, X, Y, Z) tensor of probabilities of the background and the first labels of `labels.LABELS`,
+            or of background and tumour.
     """
     if (
         probabilities.ndim != 4
         or not probabilities.is_floating_point()
-        or not 4 <= len(probabilities) <= len(LABELS) + 1
+        or not (len(probabilities) == 2 or 4 <= len(probabilities) <= len(LABELS) + 1)
     ):
         raise ValueError(
-            "expected probabilities (K, X, Y, Z) of the background and three to five labels, "
-            f"found {tuple(probabilities.shape)} of {probabilities.dtype}"
+            "expected probabilities (K, X, Y, Z) of the background and three to five labels, or of background and "
+            f"tumour, found {tuple(probabilities.shape)} of {probabilities.dtype}"
         )
+    if len(probabilities) == 2:
+        return [TUMOUR]
     return [name for name, value in LABELS.items() if value < len(probabilities)]

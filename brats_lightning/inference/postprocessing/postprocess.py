@@ -44,7 +44,7 @@ def postprocess(probabilities: torch.Tensor, steps: Sequence[Step] = (), *, spac
     """Decide on a label for each voxel, then clean the labels.
 
     Args:
-        probabilities: (K, X, Y, Z) float on any device; channel 0 is the background, channel k the label of number k.
+        probabilities: (K, X, Y, Z) float on any device; see `model.outputs.channel_labels` for what channels mean.
         steps: In their order. Only the first may be a decision; without one it is `Argmax`.
         spacing_mm: Distance between neighbouring voxels along each axis.
 

@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from brats_lightning.inference.postprocessing.steps import Labels, LabelStep, is_positive, is_whole
-from brats_lightning.labels import LABELS, REGIONS
+from brats_lightning.inference.postprocessing.steps import BACKGROUND, Labels, LabelStep, is_positive, is_whole
+from brats_lightning.labels import LABELS, REGIONS, WHOLE
 from brats_lightning.metrics.bounding_box import joint_bounding_box
 from brats_lightning.metrics.lesions import CONNECTED, grown
 
-BACKGROUND = "background"
 VALUES = {BACKGROUND: 0, **LABELS}
 _OUTSIDE = {"WT": BACKGROUND, "TC": "ED", "ET": "NCR"}
 
@@ -61,6 +60,12 @@ class RegionStep(LabelStep):
 
     def __post_init__(self) -> None:
         self._require_one_of("region", REGIONS)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """See `Step`."""
+        others = (getattr(self, field, None) for field in ("label", "becomes"))
+        return (self.region, *(name for name in others if name is not None))
 
     def __call__(self, labels: Labels, *, spacing_mm: Sequence[float]) -> Labels:
         """See `LabelStep`."""
@@ -115,7 +120,7 @@ def _surrounding(labels: Labels, pieces: Pieces, region: Sequence[int]) -> Label
     """Label that most face neighbours of a voxel's piece have, the region's own labels apart, for each voxel."""
     around = np.pad(np.ascontiguousarray(labels), 1)
     places = np.ravel_multi_index([axis + 1 for axis in pieces.places], around.shape)
-    counted = max(VALUES.values()) + 1
+    counted = WHOLE + 1
     owners = pieces.numbers.astype(np.int64) * counted
     votes = np.zeros((int(pieces.numbers.max(initial=0)) + 1) * counted, np.int64)
     for stride in around.strides:

@@ -10,10 +10,28 @@ import torch
 from brats_lightning.errors import ConfigError
 
 Labels = npt.NDArray[np.uint8]
+BACKGROUND = "background"
 
 
 class Step:
     """One step of post-processing, with nothing but plain values in its fields."""
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Regions and labels that its settings name: those that the network must know."""
+        return ()
+
+    def require_whole(self) -> None:
+        """Refuse settings that speak of parts of the tumour, for a network that tells no tissues apart.
+
+        Raises:
+            ConfigError: Names such a part.
+        """
+        if parts := [name for name in self.named if name not in {"WT", BACKGROUND}]:
+            raise ConfigError(
+                f"{type(self).__name__}: the network tells tumour from all else and knows no {', '.join(parts)}: "
+                "expected steps for WT alone"
+            )
 
     def _require(self, condition: bool, field: str, expected: str) -> None:
         """Raises ConfigError that names the field and what was found in it."""
@@ -32,7 +50,7 @@ class Decision(Step):
         """Decide on the device where the probabilities are.
 
         Args:
-            probabilities: (K, X, Y, Z) float; channel 0 is the background, channel k the label of number k.
+            probabilities: (K, X, Y, Z) float; see `model.outputs.channel_labels` for the channels.
 
         Returns:
             (X, Y, Z) uint8 labels.

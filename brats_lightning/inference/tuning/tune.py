@@ -27,11 +27,13 @@ from brats_lightning.inference.predictor.predictor import PredictorOptions
 from brats_lightning.inference.segmenter import Segmenter
 from brats_lightning.inference.shares import Share, device_of
 from brats_lightning.inference.tuning.tuning import Tuned, inner_folds, tune
-from brats_lightning.inference.tuning.tuning_cases import TuningCase, metric_of
-from brats_lightning.inference.tuning.tuning_search import EACH_AT_HALF, MOST_PROBABLE, Settings
+from brats_lightning.inference.tuning.tuning_cases import Metric, TuningCase, metric_of
+from brats_lightning.inference.tuning.tuning_search import EACH_AT_HALF, MOST_PROBABLE, TUMOUR_AT_HALF, Settings
 from brats_lightning.machine import usable_cores
+from brats_lightning.model.outputs import Outputs
 from brats_lightning.runs import SPLIT
 
+_STARTS: Mapping[Outputs, Settings] = {"labels": MOST_PROBABLE, "regions": EACH_AT_HALF, "tumour": TUMOUR_AT_HALF}
 STEPS, SCORES = "postprocessing.yaml", "postprocessing.csv"
 Save = Literal["if-better", "always", "never"]
 
@@ -66,13 +68,14 @@ def tune_postprocessing(
         seed: Of the folds of a single run.
         trust: Packages, besides this one, MONAI and PyTorch, whose networks may be imported.
     """
-    metric_of(metric)  # a wrong name shall not cost the time of predicting
+    wanted = metric_of(metric)  # a wrong name shall not cost the time of predicting
     if not runs:
         raise ConfigError("no run: give one run, or the runs of a cross-validation")
     settings, chosen = inference or PredictorOptions(), device_of(device, Share())
     if folds < 2:
         raise ConfigError(f"--folds must be at least 2, found {folds}: what is found on one is scored on the others")
     models = [open_checkpoint(run, trust=trust) for run in runs]
+    start = _own_decision(models, wanted)
     validated = [_validation_cases(run, model, root) for run, model in zip(runs, models, strict=True)]
     fold_of = _folds(runs, validated, count=folds, seed=seed)
     with tempfile.TemporaryDirectory(dir=runs[0], prefix=".tuning-") as folder:
@@ -83,7 +86,7 @@ def tune_postprocessing(
             cases,
             metric=metric,
             workers=usable_cores() if workers is None else workers,
-            start=_own_decision(models),
+            start=start,
         )
     report(tuned, Console())
     better = tuned.after > tuned.before if tuned.metric.better == "higher" else tuned.after < tuned.before
@@ -96,12 +99,17 @@ def tune_postprocessing(
             print(f"{model.path} is left as it was; use the steps by --config {run / STEPS}")  # noqa: T201
 
 
-def _own_decision(models: Sequence[Model]) -> Settings:
+def _own_decision(models: Sequence[Model], metric: Metric) -> Settings:
     """What the networks decide by without steps: it is what these have to better."""
-    kinds = {model.spec.outputs for model in models}
-    if len(kinds) > 1:
-        raise ConfigError("some of the runs have networks of labels, some of regions: tune them apart")
-    return MOST_PROBABLE if kinds == {"labels"} else EACH_AT_HALF
+    (kind, *others) = sorted({model.spec.outputs for model in models})
+    if others:
+        raise ConfigError(f"some of the runs have networks of {kind}, some of {' and '.join(others)}: tune them apart")
+    if kind == "tumour" and metric.regions != ("WT",):
+        raise ConfigError(
+            f"networks that tell tumour from all else and no tissues apart cannot be tuned for {metric.name}: "
+            f"expected a score of WT, such as --metric {metric.score}_WT"
+        )
+    return _STARTS[kind]
 
 
 def _validation_cases(run: Path, model: Model, root: Path | None) -> list[Case]:
@@ -186,7 +194,9 @@ def report(tuned: Tuned, console: Console) -> None:
         table.add_row(fold, str(len(rows)), f"{before:.4f}", f"{after:.4f}")
     table.add_row("all", str(len(tuned.rows)), f"{tuned.before:.4f}", f"{tuned.after:.4f}", style="bold")
     console.print(table)
-    found = "\n".join(f"  {step}" for step in tuned.steps) or "  none: nothing betters the most probable label"
+    found = (
+        "\n".join(f"  {step}" for step in tuned.steps) or "  none: nothing betters what networks decide by themselves"
+    )
     console.print(f"Steps found on all cases:\n{found}", markup=False, highlight=False)
 
 

@@ -21,7 +21,7 @@ EVEN = (0.5, 0.5, 0.5)
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of post-processing, by region in the order WT, TC, ET.
+    """Settings of post-processing, by region in the order WT, TC, ET, or of WT alone.
 
     Args:
         thresholds: Of each region; None for the most probable label.
@@ -38,8 +38,8 @@ class Settings:
         """The steps; none for the most probable label alone."""
         steps: list[Step] = []
         if self.thresholds is not None:
-            steps.append(Thresholds(dict(zip(CHALLENGE_REGIONS, self.thresholds, strict=True))))
-        for region, mm3 in zip(CHALLENGE_REGIONS, self.removed_mm3, strict=True):
+            steps.append(Thresholds(dict(zip(CHALLENGE_REGIONS, self.thresholds, strict=False))))
+        for region, mm3 in zip(CHALLENGE_REGIONS, self.removed_mm3, strict=False):
             if mm3:
                 steps.append(RemoveSmall(region, mm3=mm3))
         if self.relabelled_mm3:
@@ -49,7 +49,8 @@ class Settings:
 
 MOST_PROBABLE = Settings()
 EACH_AT_HALF = Settings(thresholds=EVEN)
-"""What networks decide by of themselves: those of labels, and those of regions."""
+TUMOUR_AT_HALF = Settings(thresholds=EVEN[:1], removed_mm3=(0.0,))
+"""What networks decide by of themselves: those of labels, of regions, and of tumour without tissues."""
 Search = Generator[Sequence[Settings], Sequence[float], Settings]
 
 

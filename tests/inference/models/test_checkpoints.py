@@ -11,6 +11,7 @@ from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.errors import CheckpointError
 from brats_lightning.inference.models.checkpoints import open_checkpoint
 from brats_lightning.inference.models.networks import build_network
+from brats_lightning.labels import REGIONS
 
 WriteCheckpoint = Callable[..., Path]
 CPU = torch.device("cpu")
@@ -36,7 +37,7 @@ def test_a_checkpoint_says_what_prediction_needs(write_checkpoint: WriteCheckpoi
     spec = open_checkpoint(write_checkpoint(preprocessing=preprocessing, regions=["WT", "ET"])).spec
     assert spec.preprocessing == preprocessing
     assert spec.channels == ("background", "NCR", "ED", "ET")
-    assert spec.regions == {"WT": (1, 2, 3, 5), "ET": (3,)}
+    assert spec.regions == {"WT": REGIONS["WT"], "ET": (3,)}
     assert spec.postprocessing == ()
     assert spec.intake.divisor == 2
 

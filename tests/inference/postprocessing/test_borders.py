@@ -10,7 +10,8 @@ from scipy import ndimage
 
 from brats_lightning.errors import ConfigError
 from brats_lightning.inference.postprocessing.borders import Closing, FillHoles, Opening
-from brats_lightning.labels import LABELS, REGIONS
+from brats_lightning.inference.postprocessing.pieces import RemoveSmall
+from brats_lightning.labels import LABELS, REGIONS, WHOLE
 
 LabelMap = npt.NDArray[np.uint8]
 MM = (1.0, 1.0, 1.0)
@@ -142,3 +143,18 @@ def test_settings_are_checked(make: object, message: str) -> None:
     assert callable(make)
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+@hypothesis.given(masks())
+@hypothesis.settings(deadline=None, max_examples=30)
+def test_a_mask_is_mended_as_tumour_of_one_tissue_is_and_stays_a_mask(mask: npt.NDArray[np.bool_]) -> None:
+    for step in (FillHoles("WT"), Closing("WT"), Opening("WT"), RemoveSmall("WT", voxels=3)):
+        found = step(mask.astype(np.uint8) * np.uint8(WHOLE), spacing_mm=MM)
+        of_oedema = step(mask.astype(np.uint8) * np.uint8(ED), spacing_mm=MM)
+        np.testing.assert_array_equal(found, (of_oedema > 0) * np.uint8(WHOLE))
+
+
+def test_whole_tumour_around_a_piece_has_a_vote_of_its_own() -> None:
+    labels = np.full((5, 5, 5), WHOLE, np.uint8)
+    labels[2, 2, 2] = RC
+    assert (RemoveSmall("RC", voxels=2)(labels, spacing_mm=MM) == WHOLE).all()

@@ -3,7 +3,7 @@ import torch
 
 from brats_lightning.errors import ConfigError
 from brats_lightning.inference.postprocessing.decisions import Argmax, Nesting, Thresholds
-from brats_lightning.labels import LABELS
+from brats_lightning.labels import LABELS, WHOLE
 
 SHAPE = (4, 5, 6)
 
@@ -133,3 +133,16 @@ def test_what_is_no_probability_of_known_labels_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"expected probabilities \(K, X, Y, Z\)"):
         decision(torch.zeros(shape))
+
+
+def test_of_background_and_tumour_a_mask_is_decided() -> None:
+    probabilities = random_probabilities(2)
+    chance = probabilities[1]
+    for threshold in (0.2, 0.5, 0.9):
+        found = Thresholds({"WT": threshold})(probabilities)
+        assert found.dtype == torch.uint8
+        assert torch.equal(found, torch.where(chance >= threshold, WHOLE, 0).to(torch.uint8))
+    assert torch.equal(Argmax()(probabilities), torch.where(chance > probabilities[0], WHOLE, 0).to(torch.uint8))
+    assert Argmax()(torch.full((2, 1, 1, 1), 0.5)).item() == 0
+    with pytest.raises(ConfigError, match="Thresholds: the network tells tumour from all else and knows no TC"):
+        Thresholds({"WT": 0.5, "TC": 0.5})(probabilities)

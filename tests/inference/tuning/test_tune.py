@@ -114,6 +114,36 @@ def test_networks_of_regions_are_held_against_their_own_thresholds(
     assert 0 < itself == pytest.approx(reported[cases[0]], abs=0.002)
 
 
+def test_networks_of_tumour_are_tuned_for_the_whole_tumour_alone(
+    write_run: Callable[..., Path], phantoms: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = sorted(path.name for path in phantoms.glob("BraTS*"))
+    run = write_run("run", cases)
+    checkpoint = run / "checkpoints/best.ckpt"
+    content = torch.load(checkpoint, weights_only=True)
+    content["hyper_parameters"] |= {"outputs": "tumour", "regions": ["WT"]}
+    content["hyper_parameters"]["network"]["init_args"]["out_channels"] = 1
+    weight = torch.zeros(1, 4, 1, 1, 1)
+    weight[:, 3] = 1.0
+    content["state_dict"] = {"network.weight": weight, "network.bias": torch.tensor([-2.5])}
+    torch.save(content, checkpoint)
+    tune("--runs", run, "--folds", 2)
+    steps = open_checkpoint(run).spec.postprocessing
+    assert steps
+    assert {name for step in steps for name in step.named} == {"WT"}
+    with (run / "postprocessing.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    before, after = (sum(float(row[side]) for row in rows) for side in ("before", "after"))
+    assert 0 < before < after
+    with pytest.raises(SystemExit):
+        main(["tune-postprocessing", "--runs", str(run), "--workers", "0"])
+    said = capsys.readouterr().err
+    assert (
+        "no tissues apart cannot be tuned for dice_mean_WT_TC_ET: expected a score of WT, such as --metric dice_WT"
+        in said
+    )
+
+
 def test_nothing_is_saved_unless_that_is_wished(write_run: Callable[..., Path], phantoms: Path) -> None:
     cases = sorted(path.name for path in phantoms.glob("BraTS*"))
     run = write_run("run", cases)
