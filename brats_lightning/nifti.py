@@ -5,6 +5,7 @@ Axes are (X, Y, Z) as stored; `Grid.affine` maps voxel indices to millimetres in
 
 import gzip
 import logging
+import math
 import os
 import zlib
 from collections.abc import Sequence
@@ -111,10 +112,11 @@ class Volume:
 def read_volume(path: Path) -> Volume:
     """Read a NIfTI (`.nii`, `.nii.gz`) or MetaImage (`.mha`) file, its header's scaling applied.
 
-    A slope of 0 means "not scaled"; without an sform the qform counts.
+    A slope of 0 means "not scaled"; without an sform the qform counts. A NIfTI file of two dimensions is a volume of
+    one slice, (X, Y, 1).
 
     Raises:
-        UnreadableVolumeError: The file is absent, cut short, no image, or not of three or four dimensions.
+        UnreadableVolumeError: The file is absent, cut short, no image, or not of two to four dimensions.
     """
     try:
         return _read_metaimage(path) if _is_metaimage(path) else _read_nifti(path)
@@ -135,7 +137,15 @@ def read_labels(path: Path) -> Volume:
     Raises:
         UnreadableVolumeError: As `read_volume`, or values that are not integers.
     """
-    volume = read_volume(path)
+    return whole_numbers(read_volume(path))
+
+
+def whole_numbers(volume: Volume) -> Volume:
+    """A label map as int32.
+
+    Raises:
+        UnreadableVolumeError: Values that are not whole numbers, or too large.
+    """
     stored = volume.array
     labels = stored
     if stored.dtype.kind == "f":
@@ -258,7 +268,10 @@ def _put_geometry(header: Any, grid: Grid, like: Path | None) -> None:
     if like is not None and (apart := grid.distance_mm(read_grid(like))) > SAME_GRID_MM:
         raise ValueError(f"{like.name} does not lie on the grid {grid}: {apart:.3g} mm apart")
     if like is not None and not _is_metaimage(like):
-        for name, field in geometry(read_header(like, check=False)).items():
+        stored = read_header(like, check=False)
+        if len(stored.get_data_shape()) == 2:
+            header.set_data_shape(grid.shape[:2])  # with as many axes, so that the two arrays fit each other
+        for name, field in geometry(stored).items():
             header[name] = field
         return
     header.set_sform(grid.affine, code=1)
@@ -272,9 +285,14 @@ def _read_nifti(path: Path) -> Volume:
         content = gzip.decompress(content)
     kind = image_kind(content)
     image = kind.from_bytes(content)
-    if len(image.shape) not in (3, 4) or 0 in image.shape:
-        raise ValueError(f"expected three or four dimensions, found shape {image.shape}")
+    if len(image.shape) not in (2, 3, 4) or 0 in image.shape:
+        raise ValueError(f"expected two to four dimensions, found shape {image.shape}")
+    claimed = math.prod(map(int, image.shape)) * image.header.get_data_dtype().itemsize
+    if claimed > len(content):  # before memory is taken for them
+        raise ValueError(f"its header tells of {claimed} bytes of voxels, the file has {len(content)} in all")
     array = np.asanyarray(image.dataobj)
+    if array.ndim == 2:
+        array = array[..., None]
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
     if array.dtype.kind not in "iuf":
@@ -284,9 +302,9 @@ def _read_nifti(path: Path) -> Volume:
 
 
 def _grid(shape: Sequence[int], affine: npt.NDArray[Any]) -> Grid:
-    if len(shape) < 3:
-        raise ValueError(f"expected three or four dimensions, found shape {tuple(shape)}")
-    x, y, z = map(int, shape[:3])
+    if len(shape) < 2:
+        raise ValueError(f"expected two to four dimensions, found shape {tuple(shape)}")
+    x, y, z = map(int, (*shape, 1)[:3])
     affine = np.asarray(affine, np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise ValueError("the header's affine is degenerate")

@@ -22,6 +22,7 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 WriteCase = Callable[..., Path]
 WriteScores = Callable[..., Path]
 WriteLabels = Callable[..., Path]
+WriteFigshare = Callable[..., Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -105,6 +106,47 @@ def write_decathlon(tmp_path: Path) -> Callable[[], Path]:
         }
         (root / "dataset.json").write_text(json.dumps(description))
         return root
+
+    return write
+
+
+@pytest.fixture
+def write_figshare(tmp_path: Path) -> WriteFigshare:
+    """Writes one small slice as figshare 1512427 has them below `tmp_path / "slices"` and returns its file.
+
+    Image and mask are (rows, columns), as MATLAB shows them; the tumour is what is brightest.
+    """
+
+    def write(
+        name: str = "1.mat",
+        *,
+        image: npt.NDArray[Any] | None = None,
+        mask: npt.NDArray[Any] | None = None,
+        patient: str | None = "100360",
+        shape: tuple[int, int] = (24, 20),
+        seed: int = 0,
+        change: Callable[[Any], None] | None = None,
+    ) -> Path:
+        import h5py  # noqa: PLC0415 - not every test shall wait for it
+
+        path = tmp_path / "slices" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if mask is None:
+            mask = np.zeros(shape, np.uint8)
+            mask[shape[0] // 2 : shape[0] // 2 + 5, 3:7] = 1
+        if image is None:
+            image = np.random.default_rng(seed).integers(1, 500, mask.shape).astype(np.int16)
+            image[mask == 1] += 1000
+        with h5py.File(path, "w", userblock_size=512) as file:
+            content = file.create_group("cjdata")
+            content["image"], content["tumorMask"], content["label"] = image.T, mask.T, [[1.0]]
+            if patient is not None:
+                content["PID"] = np.array([[ord(letter)] for letter in patient], np.uint16)
+            if change:
+                change(content)
+        with path.open("r+b") as raw:
+            raw.write(b"MATLAB 7.3 MAT-file, Platform: PCWIN64".ljust(124) + b"\x00\x02IM")
+        return path
 
     return write
 

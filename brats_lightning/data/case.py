@@ -29,7 +29,7 @@ class Case:
         patient: Shared by all time points of one patient.
         edition: A name of `labels.EDITIONS`.
         images: File of each modality, or the channel of a 4-D file.
-        label: File of the expert's segmentation, None where there is none.
+        label: File of the expert's segmentation, None where there is none. Figshare's files hold it beside the image.
         notes: Oddities of names that were read rightly, in words.
     """
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from brats_lightning.data.case import Case
 from brats_lightning.data.decathlon import decathlon_cases
 from brats_lightning.data.naming import MODALITY_OF_NAME, CaseFiles, group_files
+from brats_lightning.data.pictures import is_picture, picture_cases, picture_files
 from brats_lightning.data.schemes import LabelSchemes
 from brats_lightning.errors import ConfigError, DatasetError, Problem
 from brats_lightning.labels import EDITIONS, MODALITIES, Modality
@@ -18,6 +19,7 @@ EXPECTED = (
     "case folders of BraTS 2012–2024 (such as BraTS2021_00000/BraTS2021_00000_t1ce.nii.gz) "
     "or the MSD Task01 folder with its dataset.json"
 )
+PICTURES = "single slices of one modality (.mat of figshare 1512427, .png, .jpg, .nii, .nii.gz)"
 _SCAN_2015 = re.compile(r"^(brats_.+_pat\d+)_\d+$", re.IGNORECASE)
 
 
@@ -36,6 +38,11 @@ class Found:
 
 def find_cases(root: Path, *, modalities: Iterable[Modality] = MODALITIES, edition: str | None = None) -> Found:
     """List the cases below a folder.
+
+    Where one modality is asked for, pictures of single slices are cases too: every `.mat` file of figshare 1512427,
+    which says itself what it is; and if there is no `.mat` and nothing of BraTS, every PNG, JPEG and single-slice NIfTI
+    of any name, which have no segmentation. Beside cases of BraTS or of figshare such pictures are figures and maps
+    that somebody has drawn, and beside cases of BraTS `.mat` files of other contents are passed over too.
 
     Args:
         root: Folder of one or several editions.
@@ -64,11 +71,23 @@ def find_cases(root: Path, *, modalities: Iterable[Modality] = MODALITIES, editi
         case = _case(group, wanted, known_editions, problems)
         if case is not None:
             cases.append(case)
+    if len(wanted) == 1:
+        beside = bool(cases or problems)
+        cases += picture_cases(root, modality=wanted[0], edition=edition, problems=problems, beside=beside)
     cases, twice = _without_duplicates(cases)
     problems += twice
     if not cases and not problems:
-        raise DatasetError(Problem(str(root), "", "no case of a known edition in this folder", f"expected {EXPECTED}"))
+        cure = f"expected {EXPECTED}{_pictures_too(root, wanted)}"
+        raise DatasetError(Problem(str(root), "", "no case of a known edition in this folder", cure))
     return Found(tuple(sorted(cases, key=lambda case: case.id)), tuple(problems))
+
+
+def _pictures_too(root: Path, wanted: tuple[Modality, ...]) -> str:
+    """What to add where pictures would have been cases, or may be."""
+    if len(wanted) == 1:
+        return f", or {PICTURES}"
+    pictures = [path.name for path in picture_files(root) if is_picture(path)]
+    return f"; pictures such as {pictures[0]} are cases where exactly one modality is asked for" if pictures else ""
 
 
 def _case(
@@ -123,9 +142,10 @@ def _patient(group: CaseFiles) -> str:
 
 def _without_duplicates(cases: list[Case]) -> tuple[list[Case], list[Problem]]:
     counts = Counter(case.id.lower() for case in cases)
-    problems = [
-        Problem(case.id, str(case.files[0].parent), "two cases of one name", "keep one of the folders")
-        for case in cases
-        if counts[case.id.lower()] > 1
-    ]
+    problems = []
+    for case in cases:
+        if counts[case.id.lower()] > 1:
+            file = case.files[0]
+            where, cure = (file, "rename one") if is_picture(file) else (file.parent, "keep one of the folders")
+            problems.append(Problem(case.id, str(where), "two cases of one name", cure))
     return [case for case in cases if counts[case.id.lower()] == 1], problems

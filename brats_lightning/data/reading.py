@@ -18,8 +18,9 @@ from brats_lightning.data.alignment import (
     resample_by_header,
 )
 from brats_lightning.data.case import Case, Volume4D
+from brats_lightning.data.pictures import cure_of, is_picture, read_picture, read_picture_mask, shows_whole_head
 from brats_lightning.errors import DatasetError, Problem
-from brats_lightning.labels import EDITIONS, LABELS, MODALITIES, Modality
+from brats_lightning.labels import EDITIONS, LABELS, MODALITIES, WHOLE, Modality
 from brats_lightning.nifti import Grid, UnreadableVolumeError, Volume, read_labels, read_volume
 
 
@@ -65,17 +66,16 @@ def read_case(case: Case, *, modalities: Sequence[Modality] = MODALITIES, align:
     problems: list[Problem] = []
     notes = list(case.notes)
     volumes: dict[Modality, Volume] = {}
-    read = cache(read_volume)  # a 4-D file holds several modalities
+    read = cache(_read_file)  # a 4-D file holds several modalities
     for modality in modalities:
         file = case.images[modality]
         try:
             volume = _read_image(file, read)
             _require_content(volume.array)
         except UnreadableVolumeError as error:
-            cure = "download the file again or leave the case out"
-            problems.append(Problem(case.id, _name(file), str(error), cure))
+            problems.append(Problem(case.id, _name(file), str(error), cure_of(error)))
         else:
-            notes += [f"{_name(file)}: {quirk}" for quirk in volume.quirks]
+            notes += [_of_file(case, file, quirk) for quirk in volume.quirks]
             volumes[modality] = volume
     label = None
     if case.label is not None:
@@ -95,12 +95,25 @@ def read_reference(case: Case) -> npt.NDArray[np.uint8]:
     """The expert's labels (X, Y, Z) as inside the program, in RAS order, of a case that `read_case` has accepted."""
     if case.label is None:
         raise ValueError(f"{case.id} has no segmentation")
-    stored = read_labels(case.label)
+    stored = _read_labels(case.label)
     return Volume(EDITIONS[case.edition].decode(stored.array), stored.grid).ras().array
 
 
 def _name(file: Path | Volume4D) -> str:
     return f"{file.path.name} channel {file.channel}" if isinstance(file, Volume4D) else file.name
+
+
+def _of_file(case: Case, file: Path | Volume4D, note: str) -> str:
+    """A note with the name of its file, which a picture that is the whole case does not need."""
+    return note if isinstance(file, Path) and is_picture(file) and len(case.files) == 1 else f"{_name(file)}: {note}"
+
+
+def _read_file(path: Path) -> Volume:
+    return read_picture(path) if is_picture(path) else read_volume(path)
+
+
+def _read_labels(path: Path) -> Volume:
+    return read_picture_mask(path) if is_picture(path) else read_labels(path)
 
 
 def _read_image(file: Path | Volume4D, read: Callable[[Path], Volume]) -> Volume:
@@ -128,10 +141,10 @@ def _require_content(array: npt.NDArray[Any]) -> None:
 def _read_label(case: Case, path: Path, problems: list[Problem], notes: list[str]) -> Volume | None:
     edition = EDITIONS[case.edition]
     try:
-        stored = _three_dimensional(read_labels(path))
+        stored = _three_dimensional(_read_labels(path))
         decoded = edition.decode(stored.array)
     except UnreadableVolumeError as error:
-        problems.append(Problem(case.id, path.name, str(error), "download the file again or leave the case out"))
+        problems.append(Problem(case.id, path.name, str(error), cure_of(error)))
         return None
     except ValueError as error:
         cure = "check the file; if the whole folder is of another edition, say so with `edition`"
@@ -147,7 +160,7 @@ def _read_label(case: Case, path: Path, problems: list[Problem], notes: list[str
             )
         )
         return None
-    notes += [f"{path.name}: {quirk}" for quirk in stored.quirks]
+    notes += [_of_file(case, path, quirk) for quirk in stored.quirks]
     return Volume(decoded, stored.grid)
 
 
@@ -205,9 +218,12 @@ def _assemble(
     brain = np.zeros(grid.shape[::-1], np.bool_).transpose()
     for channel, (modality, volume) in enumerate(volumes.items()):
         array = volume.ras().array
-        background = background_value(array)
+        file = case.images[modality]
+        heads = isinstance(file, Path) and shows_whole_head(file)
+        background = None if heads else background_value(array)
         if background is None:
-            notes.append(f"{_name(case.images[modality])}: no constant background, the whole image counts as brain")
+            if not heads:
+                notes.append(_of_file(case, file, "no constant background, the whole image counts as brain"))
             brain[:] = True
             image[channel] = array
             continue
@@ -216,7 +232,7 @@ def _assemble(
             image[channel] = array
         else:
             np.subtract(array, background, out=image[channel], casting="unsafe")
-            notes.append(f"{_name(case.images[modality])}: background {background:.4g}, shifted to 0")
+            notes.append(_of_file(case, file, f"background {background:.4g}, shifted to 0"))
     labels = None
     if label is not None:
         labels = np.empty_like(brain, np.uint8)  # in the order of the others, which makes their comparison fast
@@ -239,7 +255,7 @@ def _label_notes(labels: npt.NDArray[np.uint8], brain: npt.NDArray[np.bool_]) ->
     notes = []
     if not labels.any():
         notes.append("the segmentation is empty")
-    elif not (labels == LABELS["ET"]).any():
+    elif not ((labels == LABELS["ET"]) | (labels == WHOLE)).any():
         notes.append("no enhancing tumour")
     if outside := np.count_nonzero((labels != 0) & ~brain):
         notes.append(f"{outside} labelled voxels where all images are background")

@@ -14,9 +14,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from brats_lightning.data.case import Case
 from brats_lightning.data.cases import Found, find_cases
+from brats_lightning.data.naming import MODALITY_OF_NAME, recognise
+from brats_lightning.data.pictures import ENDINGS, is_picture, stem
 from brats_lightning.data.preprocessing import Preprocessing, Sample
 from brats_lightning.errors import BratsError, ConfigError, DatasetError, Problem
-from brats_lightning.labels import EDITIONS, Modality
+from brats_lightning.labels import EDITIONS, MASK, Modality
 
 _CASE = re.compile(r"\w[\w.-]*")
 
@@ -49,7 +51,8 @@ def cases_to_predict(
     """The cases that somebody means.
 
     Args:
-        folder: Of cases, or of one case; None where files are given.
+        folder: Of cases, or of one case; or one picture or NIfTI file, which is a case of a single modality; None where
+            files are given.
         files: Of one case, by modality.
         case: Name of the case whose files are given; None takes what their names have in common.
         modalities: That the networks need.
@@ -62,10 +65,49 @@ def cases_to_predict(
     given = {modality: path for modality, path in files.items() if path is not None}
     if folder is not None and given:
         raise ConfigError("a folder of cases and the files of one case were given: choose one of them")
-    if folder is not None:
+    if folder is not None and _is_one_file(folder):
+        given = _as_modality(folder, modalities)
+    elif folder is not None:
         found = find_cases(folder, modalities=modalities, edition=edition)
         # A reference that lies beside the images has no say here, and costs time to read.
         return Found(tuple(replace(case, label=None) for case in found.cases), found.problems)
+    return Found((_case_of(given, case=case, modalities=modalities, edition=edition),))
+
+
+def _is_one_file(path: Path) -> bool:
+    try:
+        return path.name.lower().endswith(ENDINGS) and not path.is_dir()
+    except OSError:
+        return False  # of a folder out of reach `find_cases` tells
+
+
+def _as_modality(file: Path, modalities: Sequence[Modality]) -> dict[Modality, Path]:
+    """A file that was given in place of a folder.
+
+    Raises:
+        ConfigError: It is not there, or not what the networks need.
+    """
+    if not file.is_file():
+        raise ConfigError(f"no file {file}")
+    if len(modalities) != 1:
+        raise ConfigError(
+            f"{file.name} is one modality, and the networks need {', '.join(modalities)}: "
+            f"give a folder of cases, or --{' --'.join(modalities)}"
+        )
+    recognised = recognise(file.parent, file.name)
+    if recognised and MODALITY_OF_NAME.get(recognised[2].lower()) != modalities[0]:
+        raise ConfigError(f"{file.name} is not {modalities[0]} by its name, which the networks need: give that file")
+    return {modalities[0]: file}
+
+
+def _case_of(
+    given: Mapping[Modality, Path], *, case: str | None, modalities: Sequence[Modality], edition: str | None
+) -> Case:
+    """The case whose files are given by modality.
+
+    Raises:
+        ConfigError: A modality's file is missing, or there is no name for the case.
+    """
     if not given:
         raise ConfigError("nothing to predict: give a folder of cases, or the files of one (--t1n --t1c --t2w --t2f)")
     if missing := [modality for modality in modalities if modality not in given]:
@@ -79,12 +121,13 @@ def cases_to_predict(
     name = case or common_name([path.name for path in given.values()])
     if name is None:
         raise ConfigError("the files' names have nothing in common to call the case by: name it by --case")
-    if not _CASE.fullmatch(name):
+    if case is not None and not _CASE.fullmatch(case):
         raise ConfigError(
-            f"--case {name!r}: expected a name for files, of letters, digits, dots, dashes and underscores"
+            f"--case {case!r}: expected a name for files, of letters, digits, dots, dashes and underscores"
         )
     wanted: dict[Modality, Path] = {modality: given[modality] for modality in modalities}
-    return Found((Case(name, name, edition or "2023", wanted),))
+    pictures = all(is_picture(path) for path in wanted.values())
+    return Case(name, name, edition or (MASK if pictures else "2023"), wanted)
 
 
 def common_name(names: Sequence[str]) -> str | None:
@@ -92,12 +135,17 @@ def common_name(names: Sequence[str]) -> str | None:
 
     >>> common_name(["patient7_t1.nii.gz", "patient7_t1ce.nii.gz", "patient7_flair.nii.gz"])
     'patient7'
+    >>> common_name(["slice_07.nii.gz"])
+    'slice_07'
     """
+    if len(names) == 1:
+        whole = stem(names[0])
+        start, mark, kind = whole.rpartition(max("_-.", key=whole.rfind))
+        name = start if mark and kind.lower() in MODALITY_OF_NAME else whole
+        return None if name.lower() in MODALITY_OF_NAME else name or None
     start = "".join(
         letters[0] for letters in takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
     )
-    if len(names) == 1:
-        start = start.partition(".")[0]
     divided = max(start.rfind(mark) for mark in "_-.")
     return start[:divided].strip("_-. ") or None if divided > 0 else None
 

@@ -27,7 +27,7 @@ from brats_lightning.inference.models.exported import open_model
 from brats_lightning.inference.postprocessing.postprocess import plain, steps_of
 from brats_lightning.inference.predictor.forward import half_precision
 from brats_lightning.inference.predictor.predictor import Mode, Precision, PredictorOptions
-from brats_lightning.inference.results import ResultFolder, Wanted
+from brats_lightning.inference.results import ResultFolder, Wanted, require_other_folder
 from brats_lightning.inference.segmenter import Segmentation, Segmenter
 from brats_lightning.inference.shares import device_of, own_share
 from brats_lightning.labels import Modality
@@ -69,12 +69,14 @@ def predict(
 ) -> None:
     """Segment cases with trained networks: `brats predict CASES --checkpoint C --output DIR`.
 
-    Writes `<case>.nii.gz` on the grid of the case's own files, and `predictions.json`. A second call goes on where the
-    first was stopped; under `srun` or `torchrun` the processes share the cases. Asked to stop by SIGUSR1, it finishes
-    the case at hand.
+    Writes `<case>.nii.gz` on the grid of the case's own files, and `predictions.json`. Pictures (.mat, PNG, JPEG) get
+    `<case>.png` too, a mask of exactly their pixels: 255 for tumour, or the label values of several tissues. A second
+    call goes on where the first was stopped; under `srun` or `torchrun` the processes share the cases. Asked to stop by
+    SIGUSR1, it finishes the case at hand.
 
     Args:
-        cases: Folder of BraTS cases, or of one case.
+        cases: Folder of BraTS cases, or of one case; for networks of one modality also a folder of pictures, or one
+            file.
         checkpoint: Checkpoint, run folder or exported network; several make an ensemble.
         output: Folder of the results.
         t1n: Native T1 of a single case, instead of a folder.
@@ -126,6 +128,7 @@ def predict(
     }
     files: Mapping[Modality, Path | None] = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
     found = cases_to_predict(cases, files, case=case, modalities=segmenter.modalities, edition=edition)
+    require_other_folder(found.cases, output)
     results = ResultFolder(output, key=_key(models, settings), overwrite=overwrite)
     job = _Job(segmenter, results, wanted, align=align is not None, quiet=task.rank > 0)
     mine = own.of(found.cases)
@@ -234,6 +237,7 @@ class _Job:
             segmentation,
             self.wanted,
             like=reference_file(loaded.case, modalities=self.segmenter.modalities, align=self.align),
+            edition=self.segmenter.edition,
             regions=self.segmenter.regions,
             seconds={"load_and_preprocess": loaded.seconds, **segmentation.seconds},
             notes=loaded.samples[0].notes,

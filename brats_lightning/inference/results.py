@@ -8,23 +8,26 @@ import json
 import os
 import platform
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from brats_lightning.data.case import Case
+from brats_lightning.data.pictures import RECORDS, is_picture, write_picture_mask
 from brats_lightning.errors import BratsError, ConfigError, DatasetError, Problem
 from brats_lightning.inference.segmenter import Segmentation
-from brats_lightning.labels import EDITIONS
+from brats_lightning.labels import EDITIONS, MASK, WHOLE
+from brats_lightning.model.outputs import channels_within
 from brats_lightning.nifti import UnreadableVolumeError, write_probability, write_volume
 
 SUMMARY = "predictions.json"
-RECORDS = ".predictions"
 INTERNAL = "internal"
+TISSUES_IN_PICTURES = "2023"
 DESCRIPTION = "brats_lightning, research software"
 
 
@@ -33,7 +36,8 @@ class Wanted:
     """What to write of each case.
 
     Args:
-        labels: Edition whose values label maps get, `internal`, or None for the case's own edition.
+        labels: Edition whose values label maps get, `internal`, or None for the case's own edition, where that has the
+            labels: tumour of no stated tissue is written as a mask, and tissues in a picture as BraTS 2023 does.
         probabilities: Also a map of each region's probability.
         uncertainty: Also a map of the entropy.
     """
@@ -45,6 +49,19 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.labels not in {None, INTERNAL, *EDITIONS}:
             raise ConfigError(f"labels {self.labels!r}: expected {INTERNAL} or one of {', '.join(EDITIONS)}")
+
+
+def require_other_folder(cases: Iterable[Case], output: Path) -> None:
+    """Refuse to write over what is read: results have the names of their cases, as pictures do.
+
+    Raises:
+        ConfigError: A case's own file would be overwritten.
+    """
+    for case in cases:
+        results = {f"{case.id}{ending}".lower() for ending in (".nii.gz", ".png")}
+        for path in case.files:
+            if path.name.lower() in results and path.parent.resolve() == output.resolve():
+                raise ConfigError(f"{path} would be overwritten by its own result: give another --output")
 
 
 class ResultFolder:
@@ -115,6 +132,7 @@ class ResultFolder:
         wanted: Wanted,
         *,
         like: Path,
+        edition: str | None = None,
         regions: Mapping[str, Sequence[int]],
         seconds: Mapping[str, float],
         notes: Sequence[str],
@@ -125,7 +143,8 @@ class ResultFolder:
             case: Which one.
             segmentation: What to write.
             wanted: Which files.
-            like: File whose geometry they get.
+            like: File whose geometry they get; of a picture, which has none, a PNG mask is written too.
+            edition: Whose values the labels have unless `wanted` names one, None for the case's own.
             regions: Label values of the regions whose volumes are stated.
             seconds: What each stage before has taken.
             notes: What was odd about the case, in words.
@@ -135,51 +154,45 @@ class ResultFolder:
             BratsError: The folder is full or gone, or a file does not hold what was written.
         """
         started = time.perf_counter()
-        edition = wanted.labels or case.edition
-        labels = segmentation.labels
-        if edition != INTERNAL:
-            try:
-                labels = EDITIONS[edition].encode(labels)
-            except ValueError as error:
-                raise DatasetError(
-                    Problem(case.id, "", str(error), "choose an edition that has it by --labels")
-                ) from error
-        files = {f"{case.id}.nii.gz": labels}
-        if wanted.probabilities:
-            files |= {
-                f"{case.id}_{region}_probability.nii.gz": _probability(segmentation.probabilities, values)
-                for region, values in regions.items()
-                if min(values) < len(segmentation.probabilities)
-            }
-        if wanted.uncertainty:
-            files[f"{case.id}_entropy.nii.gz"] = _entropy(segmentation.probabilities)
-        self._discard(case.id, but=files)
-        native = segmentation.placement.native
+        edition = wanted.labels or edition or _edition(case, segmentation.labels)
+        labels = _values(case, segmentation.labels, edition)
+        files: dict[str, npt.NDArray[Any]] = {f"{case.id}.nii.gz": labels}
+        files |= _maps(case, segmentation.probabilities, wanted, regions)
+        picture = f"{case.id}.png" if is_picture(like) else None
+        names = [*files, *([picture] if picture else [])]
+        self._discard(case.id, but=names)
+        paste, native = segmentation.placement.paste, segmentation.placement.native
+        geometry = None if picture else like
         for name, array in files.items():
-            path = self.folder / name
-            pasted = segmentation.placement.paste(array)
             put = write_volume if array is labels else write_probability
-            try:
-                put(path, pasted, native, like=like, description=DESCRIPTION, verify=True)
-            except OSError as error:
-                raise BratsError(f"{path} could not be written ({error.strerror}): what is finished stays") from error
-            except UnreadableVolumeError as error:
-                raise BratsError(f"{path} could not be written ({error}): look at the disk") from error
-        voxel_ml = float(np.prod(native.spacing_mm)) / 1000
-        voxels = np.bincount(segmentation.labels.ravel(order="K"), minlength=256)
-        volumes = {region: round(float(voxels[list(values)].sum()) * voxel_ml, 3) for region, values in regions.items()}
+            with self._named(name) as path:
+                put(path, paste(array), native, like=geometry, description=DESCRIPTION, verify=True)
+        if picture:
+            with self._named(picture) as path:
+                write_picture_mask(path, paste(segmentation.labels), paste(labels))
         taken = {**seconds, "write": time.perf_counter() - started}
         record = {
             "key": self.key,
-            "files": list(files),
+            "files": names,
             "inputs": _inputs(case),
             "edition": case.edition,
             "labels": edition,
-            "volumes_ml": volumes,
+            "volumes_ml": _volumes_ml(segmentation, regions),
             "seconds": {stage: round(value, 3) for stage, value in taken.items()},
             "notes": list(notes),
         }
         self._write_json(Path(RECORDS) / f"{case.id}.json", record)
+
+    @contextlib.contextmanager
+    def _named(self, name: str) -> Iterator[Path]:
+        """The path of a result; what goes wrong in writing it is told with its name."""
+        path = self.folder / name
+        try:
+            yield path
+        except OSError as error:
+            raise BratsError(f"{path} could not be written ({error.strerror}): what is finished stays") from error
+        except UnreadableVolumeError as error:
+            raise BratsError(f"{path} could not be written ({error}): look at the disk") from error
 
     def give_up(self, problems: Sequence[Problem]) -> None:
         """Record why cases have no result; what an earlier call has written for them is removed."""
@@ -238,9 +251,44 @@ def _without_key(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name != "key"}
 
 
+def _edition(case: Case, labels: npt.NDArray[np.uint8]) -> str:
+    """Whose values a label map gets where nobody says: those of the case, if they have its labels."""
+    if (labels == WHOLE).any():
+        return MASK
+    return TISSUES_IN_PICTURES if case.edition == MASK and labels.any() else case.edition
+
+
+def _values(case: Case, labels: npt.NDArray[np.uint8], edition: str) -> npt.NDArray[np.uint8]:
+    if edition == INTERNAL:
+        return labels
+    try:
+        return EDITIONS[edition].encode(labels)
+    except ValueError as error:
+        raise DatasetError(Problem(case.id, "", str(error), "choose an edition that has it by --labels")) from error
+
+
+def _volumes_ml(segmentation: Segmentation, regions: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    voxel_ml = float(np.prod(segmentation.placement.native.spacing_mm)) / 1000
+    voxels = np.bincount(segmentation.labels.ravel(order="K"), minlength=256)
+    return {region: round(float(voxels[list(values)].sum()) * voxel_ml, 3) for region, values in regions.items()}
+
+
+def _maps(
+    case: Case, probabilities: torch.Tensor, wanted: Wanted, regions: Mapping[str, Sequence[int]]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Maps besides the labels that are wanted, by the names of their files."""
+    maps: dict[str, npt.NDArray[np.float32]] = {}
+    if wanted.probabilities:
+        for region, values in regions.items():
+            if channels_within(values, len(probabilities)):
+                maps[f"{case.id}_{region}_probability.nii.gz"] = _probability(probabilities, values)
+    if wanted.uncertainty:
+        maps[f"{case.id}_entropy.nii.gz"] = _entropy(probabilities)
+    return maps
+
+
 def _probability(probabilities: torch.Tensor, values: Sequence[int]) -> Any:
-    present = [value for value in values if value < len(probabilities)]
-    return probabilities[present].sum(dim=0).clamp(0, 1).float().cpu().numpy()
+    return probabilities[channels_within(values, len(probabilities))].sum(dim=0).clamp(0, 1).float().cpu().numpy()
 
 
 def _entropy(probabilities: torch.Tensor) -> Any:

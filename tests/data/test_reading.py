@@ -220,7 +220,7 @@ def test_notes_tell_of_odd_segmentations(folder: Path) -> None:
         (np.zeros_like, "an empty image: every voxel is 0"),
         (lambda array: np.full_like(array, 7), "an empty image: every voxel is 7"),
         (lambda array: np.stack([array] * 3, axis=-1), "expected three dimensions, found shape (20, 22, 18, 3)"),
-        (lambda array: array[..., 0], "expected three or four dimensions, found shape (20, 22)"),
+        (lambda array: array[0, 0], "expected two to four dimensions, found shape (18,)"),
     ],
 )
 def test_an_unusable_image_is_refused(folder: Path, content: Change, sentence: str) -> None:
@@ -229,6 +229,13 @@ def test_an_unusable_image_is_refused(folder: Path, content: Change, sentence: s
     assert (problem.case, problem.file) == ("BraTS2021_00001", "BraTS2021_00001_t2.nii")
     assert sentence in problem.what
     assert problem.cure == "download the file again or leave the case out"
+
+
+def test_a_slice_among_volumes_is_refused(folder: Path) -> None:
+    change(folder, "t2", lambda array: array[..., 9])
+    problem = only_problem(folder)
+    assert "its grid (20×22×1 voxels of 1×1×1 mm, LPS) is not that of BraTS2021_00001_t1.nii" in problem.what
+    assert "co-register" in problem.cure
 
 
 @pytest.mark.parametrize("kind", ["t1", "seg"])

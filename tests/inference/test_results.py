@@ -7,14 +7,15 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from brats_lightning.data.case import Case
 from brats_lightning.errors import BratsError, ConfigError, DatasetError, Problem
 from brats_lightning.inference import results as results_module
 from brats_lightning.inference.restore import Placement
-from brats_lightning.inference.results import ResultFolder, Wanted
+from brats_lightning.inference.results import ResultFolder, Wanted, require_other_folder
 from brats_lightning.inference.segmenter import Segmentation
-from brats_lightning.labels import region_labels
+from brats_lightning.labels import MASK, WHOLE, region_labels
 from brats_lightning.nifti import Grid
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -58,6 +59,15 @@ def write(results: ResultFolder, like: Path, *, of: Case | None = None, label: i
         seconds={"network": 1.0},
         notes=(),
     )
+
+
+def write_picture(results: ResultFolder, inside: Any, *, of: Case, **more: Any) -> None:
+    """Labels (columns, rows, 1) in RAS order of a picture."""
+    native = Grid(inside.shape, LPS)
+    probabilities = torch.nn.functional.one_hot(torch.tensor(inside > 0).long(), 2).movedim(-1, 0).float()
+    found = Segmentation(inside, probabilities, Placement((0, 0, 0), inside.shape, native))
+    wanted = Wanted(**more)
+    results.write(of, found, wanted, like=Path("slice.mat"), regions={"WT": (1, WHOLE)}, seconds={}, notes=())
 
 
 def read(path: Path) -> Any:
@@ -206,3 +216,75 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_unknown_label_values_are_refused() -> None:
     with pytest.raises(ConfigError, match="labels '2050': expected internal or one of"):
         Wanted(labels="2050")
+
+
+def test_a_picture_gets_a_mask_of_its_own_pixels_too(tmp_path: Path) -> None:
+    results, slice_ = folder(tmp_path), case("17", MASK)
+    labels = np.zeros((5, 4, 1), np.uint8)
+    labels[0, 1] = WHOLE  # in RAS order, which turns the columns and rows of a picture around
+    write_picture(results, labels, of=slice_, probabilities=True)
+    pixels = np.asarray(Image.open(results.folder / "17.png"))
+    assert pixels.shape == (4, 5)
+    assert pixels.dtype == np.uint8
+    assert pixels[2, 4] == 255
+    assert np.count_nonzero(pixels) == 1
+    written = nibabel.load(results.folder / "17.nii.gz")
+    np.testing.assert_array_equal(np.asarray(written.dataobj)[..., 0].T * 255, pixels)
+    np.testing.assert_array_equal(written.affine, LPS)
+    np.testing.assert_array_equal(read(results.folder / "17_WT_probability.nii.gz")[..., 0].T * 255, pixels)
+    record = results.records()["17"]
+    assert record["files"] == ["17.nii.gz", "17_WT_probability.nii.gz", "17.png"]
+    assert record["labels"] == MASK
+    assert record["volumes_ml"] == {"WT": 0.001}
+    assert results.is_finished(slice_)
+    (results.folder / "17.png").unlink()
+    assert not results.is_finished(slice_)
+
+
+def test_tissues_in_a_picture_have_the_values_of_2023_and_others_if_asked(tmp_path: Path) -> None:
+    results, slice_ = folder(tmp_path), case("17", MASK)
+    labels = np.arange(4, dtype=np.uint8).reshape(2, 2, 1)
+    for wanted, values in ((None, {0, 1, 2, 3}), ("2021", {0, 1, 2, 4}), ("internal", {0, 1, 2, 3})):
+        write_picture(results, labels, of=slice_, labels=wanted)
+        assert set(read(results.folder / "17.nii.gz").ravel().tolist()) == values
+        assert set(np.asarray(Image.open(results.folder / "17.png")).ravel().tolist()) == values
+        assert results.records()["17"]["labels"] == (wanted or "2023")
+    with pytest.raises(DatasetError, match=r"a mask has no label for .*--labels"):
+        write_picture(results, labels, of=slice_, labels=MASK)
+
+
+def test_tumour_of_no_tissue_is_written_as_a_mask_whatever_the_case(tmp_path: Path, like: Path) -> None:
+    results = folder(tmp_path)
+    write(results, like, label=WHOLE)
+    assert read(results.folder / "BraTS2021_00001.nii.gz").max() == 1
+    assert results.records()["BraTS2021_00001"]["labels"] == MASK
+    assert not list(results.folder.glob("*.png"))
+
+
+def test_what_is_given_up_leaves_no_mask_of_a_picture(tmp_path: Path) -> None:
+    results, slice_ = folder(tmp_path), case("17", MASK)
+    write_picture(results, np.ones((2, 2, 1), np.uint8), of=slice_)
+    results.give_up([Problem("17", "", "cut short", "download it again")])
+    assert not list(results.folder.glob("17*"))
+
+
+def test_a_full_disk_is_told_of_the_mask_of_a_picture_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results, slice_ = folder(tmp_path), case("17", MASK)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(results_module, "write_picture_mask", full)
+    with pytest.raises(BratsError, match=r"17.png could not be written \(No space left on device\)"):
+        write_picture(results, np.ones((2, 2, 1), np.uint8), of=slice_)
+    assert not results.is_finished(slice_)
+
+
+def test_no_result_is_written_over_the_file_it_was_made_from(tmp_path: Path) -> None:
+    for name in ("a.png", "b.PNG", "c.nii.gz"):
+        own = Case(name.partition(".")[0], "", MASK, {"t1c": tmp_path / name})
+        with pytest.raises(ConfigError, match=f"{name} would be overwritten by its own result: give another --output"):
+            require_other_folder([own], tmp_path / "." / "")
+        require_other_folder([own], tmp_path / "out")
+    for name in ("a.jpg", "1.mat", "other.png"):
+        require_other_folder([Case("a", "", MASK, {"t1c": tmp_path / name})], tmp_path)
