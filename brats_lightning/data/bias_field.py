@@ -112,7 +112,7 @@ def log_bias_field(
     Raises:
         ValueError: Shapes that do not match, an image too small to shrink, or no positive voxel in the mask.
     """
-    with _torch_threads(options.threads):
+    with torch_threads(options.threads):
         lattice, factors = _fit(image, mask, options, spacing_mm)
         bases = spline_bases(mask.shape, factors, lattice.shape[1:], device=image.device)
         return evaluate_spline(lattice, bases).float()
@@ -128,7 +128,7 @@ def correct_bias_field(
     The log field is therefore centred: the geometric mean of the mask's positive voxels stays what it was.
     Arguments and errors are those of `log_bias_field`.
     """
-    with _torch_threads(options.threads):
+    with torch_threads(options.threads):
         lattice, factors = _fit(image, mask, options, spacing_mm)
         corrected = image.to(torch.float32, copy=True)
         box = bounding_box(mask)
@@ -182,7 +182,7 @@ def _fit(
 
 
 @contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
+def torch_threads(count: int) -> Iterator[None]:
     """Have PyTorch use so many threads on the CPU: the result then does not depend on the process it is made in."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)

@@ -10,6 +10,7 @@ from monai.transforms import Compose, CropForegroundd, Transform
 
 from brats_lightning.data.bias_field import N4, BiasFieldCorrectiond
 from brats_lightning.data.case import Case
+from brats_lightning.data.denoising import Denoised, Denoising
 from brats_lightning.data.transforms import (
     BRAIN,
     NATIVE,
@@ -23,7 +24,7 @@ from brats_lightning.errors import BratsError, ConfigError, DatasetError, Proble
 from brats_lightning.labels import CASE, IMAGE, LABEL, MODALITIES, Modality
 from brats_lightning.nifti import Grid
 
-PIPELINE_VERSION = 1
+PIPELINE_VERSION = 2
 """Part of every cache key: raise it when the same settings give other numbers."""
 
 
@@ -52,7 +53,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The deterministic pipeline: load → orient to RAS → N4 → crop → resample → normalise.
+    """The deterministic pipeline: load → orient to RAS → N4 → denoise → crop → resample → normalise.
 
     Args:
         modalities: Channels of the image, in this order.
@@ -60,10 +61,11 @@ class Preprocessing:
         n4: Settings of N4.
         crop: Crop to the brain.
         crop_margin: Voxels to keep around it.
-        size: Resample to this many voxels an axis; null keeps the voxels as they are.
+        size: Resample to this many voxels an axis; null keeps the voxels as they are, of one axis or of all.
         spacing_mm: Resample to cubes of this edge instead; needs `size: null`.
         normalisation: Of each modality inside the brain: `zscore` (mean 0, deviation 1), `minmax` (to 0–1) or
             `percentile` (0.5th to 99.5th percentile to 0–1, clipped).
+        denoise: Reduce the noise of every modality; null does not.
 
     Raises:
         ConfigError: Settings that contradict each other.
@@ -74,9 +76,10 @@ class Preprocessing:
     n4: N4 = field(default_factory=N4)
     crop: bool = True
     crop_margin: int = 0
-    size: tuple[int, int, int] | None = (128, 128, 128)
+    size: tuple[int | None, int | None, int | None] | None = (128, 128, 128)
     spacing_mm: float | None = None
     normalisation: Normalisation = "zscore"
+    denoise: Denoising | None = None
 
     def __post_init__(self) -> None:
         if not self.modalities or len(set(self.modalities)) != len(self.modalities):
@@ -88,7 +91,7 @@ class Preprocessing:
             raise ConfigError(f"normalisation must be one of {expected}, found {self.normalisation!r}")
         if self.size is not None and self.spacing_mm is not None:
             raise ConfigError("size and spacing_mm exclude each other: set one of them to null")
-        if self.size is not None and min(self.size) < 1:
+        if self.size is not None and any(edge is not None and edge < 1 for edge in self.size):
             raise ConfigError(f"size must be positive, found {list(self.size)}")
         if self.spacing_mm is not None and self.spacing_mm <= 0:
             raise ConfigError(f"spacing_mm must be positive, found {self.spacing_mm}")
@@ -104,6 +107,14 @@ class Preprocessing:
         return self.bias_field
 
     @property
+    def fixed_size(self) -> tuple[int, int, int] | None:
+        """Voxels along each axis of every case, None where cases differ."""
+        if self.size is None or None in self.size:
+            return None
+        x, y, z = (edge or 0 for edge in self.size)
+        return x, y, z
+
+    @property
     def fingerprint(self) -> str:
         """Text that differs between any two pipelines that give different samples."""
         settings: dict[str, Any] = {
@@ -116,6 +127,10 @@ class Preprocessing:
             del settings["n4"]
         if not self.crop:
             del settings["crop_margin"]
+        if self.denoise is None:
+            del settings["denoise"]
+        else:
+            settings["denoise"] = self.denoise.used
         return json.dumps(settings, sort_keys=True)
 
     def compose(self, *, align: bool = False) -> Compose:
@@ -128,6 +143,8 @@ class Preprocessing:
         if self._corrected:
             channels = [self.modalities.index(name) for name in self._corrected]
             steps.append(BiasFieldCorrectiond(IMAGE, mask_key=BRAIN, channels=channels, options=self.n4))
+        if self.denoise is not None:
+            steps.append(Denoised(IMAGE, mask_key=BRAIN, options=self.denoise))
         if self.crop:
             keys = [IMAGE, LABEL, BRAIN]
             crop = CropForegroundd(
@@ -135,7 +152,7 @@ class Preprocessing:
                 start_coord_key=None, end_coord_key=None,
             )  # fmt: skip
             steps.append(crop)
-        if self.size or self.spacing_mm:
+        if any(self.size or ()) or self.spacing_mm:
             steps.append(Resampled(IMAGE, label_keys=(LABEL, BRAIN), size=self.size, spacing_mm=self.spacing_mm))
         steps.append(NormaliseBraind(IMAGE, mask_key=BRAIN, method=self.normalisation))
         return Compose(steps)

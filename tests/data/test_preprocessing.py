@@ -12,6 +12,7 @@ import torch
 from brats_lightning.data.bias_field import N4
 from brats_lightning.data.case import Case
 from brats_lightning.data.cases import find_cases
+from brats_lightning.data.denoising import Denoising, denoise
 from brats_lightning.data.preprocessing import Preprocessing, Sample
 from brats_lightning.errors import ConfigError, DatasetError
 
@@ -157,6 +158,27 @@ def test_n4_changes_only_the_modalities_it_is_told(write_case: Write) -> None:
     assert torch.equal(label_tensor(without), label_tensor(corrected))
 
 
+def test_noise_is_reduced_between_n4_and_the_rest(write_case: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the whole image, which a crop would cut surroundings off from, and before intensities have another scale."""
+    case = case_of(write_case("BraTS2021_00001"))
+    settings = Preprocessing(size=None, bias_field=True, n4=N4(shrink=2, iterations=(2,)))
+    given: list[torch.Tensor] = []
+
+    def noted(image: torch.Tensor, brain: torch.Tensor, options: Denoising) -> torch.Tensor:
+        given.append(image)
+        return denoise(image, brain, options)
+
+    monkeypatch.setattr("brats_lightning.data.denoising.denoise", noted)
+    without, with_it = settings(case), replace(settings, denoise=Denoising())(case)
+    assert given[0].shape[1:] == with_it.native.shape
+    assert given[0].max() > 100
+    n4_alone = settings.compose().transforms[1](settings.compose().transforms[0]({"case": case}))
+    assert torch.equal(given[0], n4_alone["image"].as_tensor())
+    assert not torch.equal(without.image, with_it.image)
+    assert torch.equal(without.image != 0, with_it.image != 0)
+    assert torch.equal(label_tensor(without), label_tensor(with_it))
+
+
 def label_tensor(sample: Sample) -> torch.Tensor:
     assert sample.label is not None
     return sample.label
@@ -196,10 +218,19 @@ def test_an_image_that_n4_cannot_fit_is_a_problem_of_the_case(write_case: Write)
         {"size": (12, 10, 14)},
         {"size": None, "spacing_mm": 2.0},
         {"normalisation": "minmax"},
+        {"denoise": Denoising()},
     ],
 )
 def test_a_fingerprint_differs_where_samples_would(changed: dict[str, Any]) -> None:
     assert replace(SMALL, **changed).fingerprint != SMALL.fingerprint
+
+
+def test_a_fingerprint_speaks_of_what_is_done_alone() -> None:
+    """A setting that is new tomorrow must not empty the caches of those who do not use it."""
+    assert Preprocessing().fingerprint == (
+        '{"bias_field": [], "crop": true, "crop_margin": 0, "modalities": ["t1n", "t1c", "t2w", "t2f"], '
+        '"normalisation": "zscore", "size": [128, 128, 128], "spacing_mm": null, "version": 2}'
+    )
 
 
 def test_all_of_these_fingerprints_differ_from_each_other() -> None:
@@ -212,6 +243,11 @@ def test_all_of_these_fingerprints_differ_from_each_other() -> None:
         replace(SMALL, bias_field=("t1c",)),
         replace(SMALL, size=None, spacing_mm=1.0),
         replace(SMALL, size=None, spacing_mm=1.5),
+        replace(SMALL, denoise=Denoising()),
+        replace(SMALL, denoise=Denoising(strength=0.5)),
+        replace(SMALL, denoise=Denoising(method="median")),
+        replace(SMALL, denoise=Denoising(method="curvature_flow")),
+        replace(SMALL, denoise=Denoising(method="curvature_flow", iterations=2)),
     ]
     assert len({pipeline.fingerprint for pipeline in pipelines}) == len(pipelines)
 
@@ -225,6 +261,7 @@ def test_all_of_these_fingerprints_differ_from_each_other() -> None:
         ({"crop": False}, {"crop": False, "crop_margin": 9}),
         ({"bias_field": True}, {"bias_field": True, "n4": N4(threads=8)}),
         ({"size": [12, 14, 10]}, {"size": (12, 14, 10)}),
+        ({"denoise": Denoising(iterations=9)}, {"denoise": Denoising()}),
     ],
 )
 def test_a_fingerprint_ignores_what_is_not_used(one: dict[str, Any], other: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from brats_lightning.data.bias_field import BiasFieldCorrectiond
+from brats_lightning.data.denoising import Denoised
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.data.transforms import NormaliseBraind
 from brats_lightning.inference.models.spec import ModelSpec
@@ -66,12 +67,14 @@ def preprocessing_steps(spec: ModelSpec) -> list[Config]:
         {"_target_": "Orientationd", "keys": both, "axcodes": "RAS", "labels": None},
         {"_target_": "Lambdad", "keys": "brain", "func": "$lambda x: (x != 0).any(0, keepdim=True).float()"},
         *_bias_field(settings),
+        *_denoising(settings),
     ]
     if settings.crop:
         crop = {"source_key": "brain", "margin": settings.crop_margin, "allow_smaller": True}
         steps.append({"_target_": "CropForegroundd", "keys": both, **crop})
     if settings.size:
-        resize = {"spatial_size": list(settings.size), "mode": "trilinear", "align_corners": False}
+        kept = [edge or -1 for edge in settings.size]  # MONAI's word for an axis that stays as it is
+        resize = {"spatial_size": kept, "mode": "trilinear", "align_corners": False}
         steps.append({"_target_": "Resized", "keys": both, **resize})
     elif settings.spacing_mm:
         space = {"pixdim": [settings.spacing_mm] * 3, "mode": "bilinear", "padding_mode": "border"}
@@ -79,7 +82,7 @@ def preprocessing_steps(spec: ModelSpec) -> list[Config]:
     steps.append({"_target_": "Lambdad", "keys": "brain", "func": "$lambda x: (x > 0.5).float()"})
     steps += _normalisation(settings)
     divisor = spec.intake.divisor or 1
-    if divisor > 1 and not settings.size:
+    if divisor > 1 and not settings.fixed_size:
         steps.append({"_target_": "DivisiblePadd", "keys": both, "k": divisor})
     return steps
 
@@ -99,6 +102,13 @@ def _bias_field(settings: Preprocessing) -> list[Config]:
     channels = [settings.modalities.index(name) for name in corrected]
     correct = {"_target_": _path(BiasFieldCorrectiond), "keys": "image"}
     return [{**correct, "mask_key": "brain", "channels": channels, "options": n4}]
+
+
+def _denoising(settings: Preprocessing) -> list[Config]:
+    if settings.denoise is None:
+        return []
+    options = {"_target_": _path(type(settings.denoise)), **vars(settings.denoise)}
+    return [{"_target_": _path(Denoised), "keys": "image", "mask_key": "brain", "options": options}]
 
 
 def _normalisation(settings: Preprocessing) -> list[Config]:
@@ -131,9 +141,14 @@ def _postprocessing_steps(spec: ModelSpec) -> list[Config]:
 
 
 def _decision(spec: ModelSpec) -> list[Config]:
-    """The most probable label; or WT, in it TC, in that ET, each from 0.5 on, and outside of WT the cavity."""
+    """The most probable label; or WT, in it TC, in that ET, each from 0.5 on, and outside of WT the cavity.
+
+    Of tumour a mask of 1, as the edition `mask` has it.
+    """
     if spec.outputs == "labels":
         return [{"_target_": "AsDiscreted", "keys": "pred", "argmax": True}]
+    if spec.outputs == "tumour":
+        return [{"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.5}]
     names = spec.output_channels
     wt, tc, et = (f"x[{names.index(name)}:{names.index(name) + 1}]" for name in CHALLENGE_REGIONS)
     ed, ncr = LABELS["ED"], LABELS["NCR"]
