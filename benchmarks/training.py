@@ -7,6 +7,10 @@ backward and optimiser on one batch that lies on the device; `fit` is `brats fit
 `Throughput` callback logs it; `MONAI` is the same command with `configs/overlays/monai_augmentation.yaml`. Cases,
 network, precision and batch size are the same in all rows of a run. On a machine without a GPU the size is 64³ and
 everything runs on the CPU.
+
+    python benchmarks/training.py [ROOT] --config configs/unet2d_slices.yaml --size 128 --epochs 2
+
+A configuration that trains on slices is measured on slices of all cases, and without MONAI's transforms.
 """
 
 import argparse
@@ -28,12 +32,18 @@ from jsonargparse import ArgumentParser
 from torch import nn
 
 from brats_lightning.experiment.training import automatic_precision
+from brats_lightning.labels import MODALITIES
 from brats_lightning.machine import keep_freed_memory
 from brats_lightning.phantom.folder import phantom
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 MONAI = CONFIGS / "overlays" / "monai_augmentation.yaml"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def in_slices(config: Path) -> bool:
+    """Whether a configuration trains on slices."""
+    return "slices" in yaml.safe_load(config.read_text())["data"]
 
 
 def bare(config: Path, size: int, *, steps: int = 20) -> float:
@@ -46,9 +56,10 @@ def bare(config: Path, size: int, *, steps: int = 20) -> float:
     built = parser.instantiate(parser.parse_object({name: settings["model"][name] for name in ("network", "loss")}))
     network, loss = built.network.to(DEVICE).train(), built.loss
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
-    batch = settings["data"]["batch_size"]
-    image = torch.randn(batch, 4, size, size, size, device=DEVICE)
-    label = torch.randint(0, 4, (batch, 1, size, size, size), device=DEVICE)
+    batch, depth = settings["data"]["batch_size"], 1 if in_slices(config) else size
+    channels = len(settings["data"]["preprocessing"].get("modalities", MODALITIES))
+    image = torch.randn(batch, channels, size, size, depth, device=DEVICE)
+    label = torch.randint(0, 4, (batch, 1, size, size, depth), device=DEVICE)
     half = automatic_precision("auto") != "32-true"
     seconds = []
     for step in range(steps + 3):
@@ -91,27 +102,27 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     options, more = parser.parse_known_args()
     more = [word for word in more if word != "--"]
+    flat = in_slices(options.config)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         root = options.root
         if root is None:
             root = folder / "phantoms"
             edge = max(options.size, 64)
-            phantom(root, cases=options.cases, size=(edge, edge, edge))
+            phantom(root, cases=options.cases, size=(edge, edge, 155 if flat else edge))
         packages = " ".join(f"{package} {version(package)}" for package in ("torch", "monai", "pytorch-lightning"))
         device = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"
         kind = "phantoms" if options.root is None else "real cases"
-        print(f"{options.config.name} at {options.size}³, {kind}; {device}")
+        print(f"{options.config.name} at {options.size}{'²' if flat else '³'}, {kind}; {device}")
         print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {packages}\n")
         print("| what | samples/s | ÷ bare | waiting for data |\n|---|---|---|---|")
         base = bare(options.config, options.size)
         print(f"| bare step | {base:.2f} | 1 | – |", flush=True)
-        small = [f"--data.preprocessing.size=[{options.size},{options.size},{options.size}]"]
-        small += ["--data.split.validation=1", "--data.split.test=0", *more]
-        for what, configs in (
-            ("brats fit", [options.config]),
-            ("the same, MONAI's transforms in workers", [options.config, MONAI]),
-        ):
+        small = [f"--data.preprocessing.size=[{options.size},{options.size},{'null' if flat else options.size}]"]
+        small += [f"--data.split.validation={0 if flat else 1}", "--data.split.test=0", *more]
+        rows = [("brats fit", [options.config])]
+        rows += [] if flat else [("the same, MONAI's transforms in workers", [options.config, MONAI])]
+        for what, configs in rows:
             speed, waiting = fit(root, folder, configs, small, epochs=options.epochs)
             print(f"| {what} | {speed:.2f} | {speed / base:.2f} | {waiting:.0%} |", flush=True)
 

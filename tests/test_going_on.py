@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader
 
 from brats_lightning.cluster import signals
 from brats_lightning.cluster.signals import Stopped
-from brats_lightning.data.dataset import ShuffledDraws
 from brats_lightning.data.feeding.loader import ResidentLoader
 from brats_lightning.data.feeding.resident import ResidentCase
+from brats_lightning.data.order import ShuffledDraws
 from brats_lightning.labels import CASE, IMAGE, LABEL, SEED, SPACING
 from brats_lightning.loggers.metrics_csv import MetricsCsv
 from brats_lightning.model.callbacks import BestCheckpoint, LastCheckpoint

@@ -3,9 +3,8 @@
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from monai.transforms import Transform
@@ -14,29 +13,26 @@ from torch.utils.data import DataLoader
 
 from brats_lightning.cluster.allocation import own_task, starting_place
 from brats_lightning.data.augmentation.fused import FusedAugmentation
+from brats_lightning.data.batches import Batch, BatchAugmentation, collate
 from brats_lightning.data.cache import MOST_WORKERS, CaseCache, FileKey
 from brats_lightning.data.case import Case
 from brats_lightning.data.cases import find_cases
-from brats_lightning.data.dataset import Batch, CaseDataset, EveryNth, ShuffledDraws, collate, require_shares
+from brats_lightning.data.dataset import CaseDataset
+from brats_lightning.data.exclusion import reasons_of, without
 from brats_lightning.data.feeding.feed import Feed, Place
 from brats_lightning.data.feeding.loader import ResidentLoader, WorkerLoader
 from brats_lightning.data.feeding.patches import Patches
 from brats_lightning.data.feeding.placing import place_cases
 from brats_lightning.data.feeding.resident import ResidentCase
 from brats_lightning.data.homes import CacheHome, make_home
+from brats_lightning.data.order import EveryNth, ShuffledDraws, require_shares
 from brats_lightning.data.preprocessing import Preprocessing
+from brats_lightning.data.slices import Slices
 from brats_lightning.data.splits import PARTS, HoldOut, Parts, Split, require_cases
 from brats_lightning.errors import ConfigError, DatasetError, Problem
 from brats_lightning.machine import lent_cores, usable_cores
 
 log = logging.getLogger(__name__)
-
-
-class BatchAugmentation(Protocol):
-    """Augments whole batches on the device where they are."""
-
-    def __call__(self, batch: Batch) -> Batch:
-        """The batch, changed as its seeds say."""
 
 
 class BratsDataModule(LightningDataModule):
@@ -51,10 +47,11 @@ class BratsDataModule(LightningDataModule):
         preprocessing: What is done to every case, once.
         augmentation: Of training cases: MONAI dictionary transforms of the keys `image` and `label`, applied by the
             worker processes, or one augmentation of whole batches, applied where training runs.
-        patches: Train on patches; null trains on whole cases.
+        patches: Train on patches; null trains on whole cases, or on whole slices.
+        slices: Train on slices of the cases, for 2-D networks; null trains on volumes.
         feed: Where training batches are made: `device` keeps the cases on the GPU, `host` in main memory, `workers`
             reads them anew in processes, which MONAI transforms need; `auto` takes the first of these that will do.
-        samples_per_epoch: Training samples of an epoch over all GPUs; null takes every case once.
+        samples_per_epoch: Training samples of an epoch over all GPUs; null takes every case, or slice, once.
         split: Shares the labelled cases out; unlabelled ones are for prediction.
         split_file: Where training stores the split; one that is there already is followed. A run sets it.
         batch_size: Training samples a step.
@@ -75,6 +72,7 @@ class BratsDataModule(LightningDataModule):
         preprocessing: Preprocessing | None = None,
         augmentation: Sequence[Transform] | BatchAugmentation = (),
         patches: Patches | None = None,
+        slices: Slices | None = None,
         feed: Feed = "auto",
         samples_per_epoch: int | None = None,
         split: Split | None = None,
@@ -102,6 +100,11 @@ class BratsDataModule(LightningDataModule):
         self.batch_augmentation = None if isinstance(augmentation, Sequence) else augmentation
         self.patches = patches
         self._require_margin_used()
+        self.slices = slices
+        if slices is not None and cache == "none":
+            raise ConfigError(
+                "data.slices: each slice would be preprocessed with its whole volume: set data.cache to disk"
+            )
         self.feed = feed
         self.samples_per_epoch = samples_per_epoch
         self.split = split or HoldOut()
@@ -115,6 +118,10 @@ class BratsDataModule(LightningDataModule):
         self.seed = seed
         self._keep_plain_hyperparameters()
         self.parts: Parts | None = None
+        self.whole_volumes = False
+        """Score whole volumes, whatever `slices` says of validation: their labels go back to the patients' grids."""
+        self.validation_part = "validation"
+        """Part that validation looks at; `brats validate --part train` scores the cases that were trained on."""
         self._cases: dict[str, Case] = {}
         self._placed = False
         self._resident: list[ResidentCase] | None = None
@@ -138,8 +145,8 @@ class BratsDataModule(LightningDataModule):
     def _keep_plain_hyperparameters(self) -> None:
         """What goes into checkpoints must load without unpickling code, also when Python code built this object."""
         self.save_hyperparameters(logger=False)
-        for name in ("preprocessing", "patches"):
-            if isinstance(settings := self.hparams.get(name), Preprocessing | Patches):
+        for name in ("preprocessing", "patches", "slices"):
+            if isinstance(settings := self.hparams.get(name), Preprocessing | Patches | Slices):
                 self.hparams[name] = asdict(settings)
         if isinstance(settings := self.hparams.get("augmentation"), FusedAugmentation):
             self.hparams["augmentation"] = settings.settings
@@ -189,6 +196,7 @@ class BratsDataModule(LightningDataModule):
                 feed=self.feed,
                 device=self._device,
                 patches=self.patches,
+                slices=self.slices,
                 transforms=bool(self.transforms),
                 processes=self._ranks // self.trainer.num_nodes if self.trainer else 1,
                 show=self._rank == 0,
@@ -201,22 +209,22 @@ class BratsDataModule(LightningDataModule):
         """Parts that the trainer's task reads: scoring does not ask for the training cases."""
         state = getattr(self.trainer, "state", None)
         task = str(state.fn.value) if state is not None and state.fn is not None else "fit"
-        return {"validate": ("validation",), "test": ("test",)}.get(task, PARTS)
+        return {"validate": (self.validation_part,), "test": ("test",)}.get(task, PARTS)
 
     def _prepare(self, *, workers: int) -> None:
         found = find_cases(self.root, modalities=self.preprocessing.modalities, edition=self.edition)
         self._refuse(found.problems)
         self._cases = {case.id: case for case in found.cases}
         parts, source = self._parts(found.cases)
-        parts = _without(parts, _left_out(found.problems))
+        parts = without(parts, reasons_of(found.problems))
         require_cases(parts, found.cases, source=source, needed=self._needed)
         self._require_shares(parts)
         problems = self._fill(self._of(parts, *self._needed), workers=workers)
         self._refuse(problems)
-        left_out = _left_out([*found.problems, *problems])
+        left_out = reasons_of([*found.problems, *problems])
         if left_out:
             log.warning("%d unusable cases left out: %s", len(left_out), ", ".join(sorted(left_out)))
-        self.parts = parts = _without(parts, left_out)
+        self.parts = parts = without(parts, left_out)
         if self._rank == 0:
             self._say(parts)
             # A stored split is the run's for good: a case that cannot be read today may be readable tomorrow.
@@ -307,17 +315,20 @@ class BratsDataModule(LightningDataModule):
         cases = self.cases_of("train")
         if not cases:
             raise ConfigError("the split has no case to train on: list some under train, or use `brats test`")
-        require_shares(len(cases), ranks=self._ranks, what="training cases")
-        require_shares(self.samples_per_epoch or len(cases), ranks=self._ranks, what="data.samples_per_epoch")
+        resident = self._place_cases()
+        dataset = CaseDataset(self.cache, cases, augmentation=self.transforms, patches=self.patches, slices=self.slices)
+        samples = dataset.samples if resident is None else len(resident)
+        what = "training cases" if self.slices is None else "training slices"
+        require_shares(samples, ranks=self._ranks, what=what)
+        require_shares(self.samples_per_epoch or samples, ranks=self._ranks, what="data.samples_per_epoch")
         order = ShuffledDraws(
-            len(cases), samples=self.samples_per_epoch, seed=self.seed, rank=self._rank, ranks=self._ranks
+            samples, samples=self.samples_per_epoch, seed=self.seed, rank=self._rank, ranks=self._ranks
         )
         order.set_epoch(self._epoch)
-        if (resident := self._place_cases()) is not None:
+        if resident is not None:
             return ResidentLoader(
                 resident, sampler=order, batch_size=self.batch_size, device=self._device, patches=self.patches
             )
-        dataset = CaseDataset(self.cache, cases, augmentation=self.transforms, patches=self.patches)
         workers = self._workers_for(math.ceil(len(order) / self.batch_size))
         return WorkerLoader(dataset, order=order, batch_size=self.batch_size, workers=workers, seed=self.seed)
 
@@ -327,7 +338,7 @@ class BratsDataModule(LightningDataModule):
         Raises:
             ConfigError: The split has none.
         """
-        cases = self.cases_of("validation")
+        cases = self.cases_of(self.validation_part)
         if not cases:
             raise ConfigError(
                 "the split has no validation cases: ask for some in data.split; to train without, set "
@@ -361,11 +372,12 @@ class BratsDataModule(LightningDataModule):
         unlabelled = [case for case in found.cases if case.label is None]
         problems = [*found.problems, *self._fill(unlabelled, workers=self.workers)]
         self._refuse(problems)
-        left_out = _left_out(problems)
+        left_out = reasons_of(problems)
         return self._plain_loader([case for case in unlabelled if case.id not in left_out])
 
     def _plain_loader(self, cases: Sequence[Case]) -> DataLoader[Batch]:
-        dataset = CaseDataset(self.cache, cases)
+        in_slices = self.slices is not None and self.slices.validation == "slices" and not self.whole_volumes
+        dataset = CaseDataset(self.cache, cases, slices=self.slices if in_slices else None)
         order = EveryNth(len(dataset), rank=self._rank, ranks=self._ranks)
         workers = self._workers_for(math.ceil(len(order) / self.validation_batch_size))
         return DataLoader(
@@ -382,19 +394,3 @@ class BratsDataModule(LightningDataModule):
 
     def _workers_for(self, batches: int) -> int:
         return min(self.workers, batches, MOST_WORKERS)
-
-
-def _left_out(problems: Sequence[Problem]) -> dict[str, str]:
-    """Everything that is wrong with each unusable case."""
-    left_out: dict[str, str] = {}
-    for problem in problems:
-        before = f"{left_out[problem.case]}; " if problem.case in left_out else ""
-        left_out[problem.case] = f"{before}{problem}"
-    return left_out
-
-
-def _without(parts: Parts, left_out: dict[str, str]) -> Parts:
-    kept = {part: tuple(case for case in getattr(parts, part) if case not in left_out) for part in PARTS}
-    if emptied := [part for part in PARTS if getattr(parts, part) and not kept[part]]:
-        raise ConfigError(f"no usable case is left for {' and '.join(emptied)}")
-    return replace(parts, **kept, left_out={**parts.left_out, **left_out})

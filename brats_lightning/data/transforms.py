@@ -14,7 +14,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms import MapTransform, Transform
 from torch.nn.functional import interpolate
 
-from brats_lightning.data.reading import read_case
+from brats_lightning.data.reading import background_value, read_case
 from brats_lightning.labels import CASE, IMAGE, LABEL, Modality, label_values
 
 BRAIN = "brain"
@@ -64,7 +64,7 @@ class Resampled(MapTransform):
     Args:
         keys: (C, X, Y, Z) MetaTensors, float.
         label_keys: (1, X, Y, Z) MetaTensors, integer; absent keys are passed over.
-        size: Voxels along each axis afterwards.
+        size: Voxels along each axis afterwards, null for an axis that stays as it is.
         spacing_mm: Edge of a voxel afterwards, as near as a whole number of voxels allows; instead of a size.
     """
 
@@ -73,7 +73,7 @@ class Resampled(MapTransform):
         keys: KeysCollection,
         *,
         label_keys: Sequence[str] = (),
-        size: tuple[int, int, int] | None = None,
+        size: Sequence[int | None] | None = None,
         spacing_mm: float | None = None,
     ) -> None:
         super().__init__(keys)
@@ -95,7 +95,7 @@ class Resampled(MapTransform):
 
     def _resample(self, volume: MetaTensor, resample: Any) -> MetaTensor:
         old = np.asarray(volume.shape[1:])
-        new = np.asarray(self.size or self._size_at_spacing(volume))
+        new = np.asarray(self._size_at_spacing(volume) if self.size is None else self._size_of(volume))
         if (old == new).all():
             return volume
         ratio = old / new
@@ -103,6 +103,9 @@ class Resampled(MapTransform):
         to_old[:3, 3] = (ratio - 1) / 2  # voxel edges coincide, so centres shift
         size = tuple(new.tolist())
         return MetaTensor(resample(volume.as_tensor(), size), affine=volume.affine @ torch.from_numpy(to_old))
+
+    def _size_of(self, volume: MetaTensor) -> list[int]:
+        return [wanted or length for wanted, length in zip(self.size or (), volume.shape[1:], strict=True)]
 
     def _size_at_spacing(self, volume: MetaTensor) -> list[int]:
         spacing = np.sqrt((volume.affine[:3, :3].numpy() ** 2).sum(axis=0))
@@ -152,7 +155,10 @@ class NormaliseBraind(MapTransform):
 
     def _channel(self, channel: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
         # The modalities' brains differ by a few voxels: where one has no signal it has no say in its statistics.
-        inside = brain & (channel != 0)
+        if brain.all() and background_value(channel.numpy()) is None:
+            inside = brain  # a picture without background: 0 is a grey value like others
+        else:
+            inside = brain & (channel != 0)
         values = channel[inside]
         if not len(values):
             return torch.zeros_like(channel)

@@ -14,10 +14,10 @@ from monai.transforms import RandGaussianNoised
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from brats_lightning.data import datamodule
+from brats_lightning.data.batches import Batch
 from brats_lightning.data.cache import CaseCache
 from brats_lightning.data.case import Case
 from brats_lightning.data.datamodule import BratsDataModule
-from brats_lightning.data.dataset import Batch
 from brats_lightning.data.feeding.loader import ResidentLoader
 from brats_lightning.data.feeding.patches import Patches
 from brats_lightning.data.preprocessing import Preprocessing, Sample

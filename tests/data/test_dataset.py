@@ -11,11 +11,13 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms import Compose, MapTransform, RandCropByPosNegLabeld, RandFlipd, RandGaussianNoised, Transform
 from torch.utils.data import DataLoader
 
+from brats_lightning.data.batches import Batch, collate
 from brats_lightning.data.cache import CaseCache
 from brats_lightning.data.cases import find_cases
-from brats_lightning.data.dataset import Batch, CaseDataset, Draw, EveryNth, ShuffledDraws, collate, require_shares
+from brats_lightning.data.dataset import CaseDataset
 from brats_lightning.data.feeding.patches import Patches
 from brats_lightning.data.homes import MemoryHome
+from brats_lightning.data.order import Draw, EveryNth, ShuffledDraws, require_shares
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.errors import ConfigError
 from brats_lightning.labels import CASE, IMAGE, LABEL, SEED, SPACING

@@ -145,12 +145,25 @@ def test_each_channel_is_normalised_inside_the_brain_alone(method: Normalisation
 def test_voxels_without_signal_have_no_say_in_a_channels_statistics() -> None:
     """The brains of the modalities differ by a few voxels."""
     brain = torch.ones(1, 4, 4, 4, dtype=torch.uint8)
-    image = torch.arange(64.0).reshape(1, 4, 4, 4) + 100
+    brain[..., 3] = 0
+    image = (torch.arange(64.0).reshape(1, 4, 4, 4) + 100) * brain
     image[0, 0] = 0
     after = normalised(image, brain, "zscore")
     assert (after[0, 0] == 0).all()
-    assert after[0, 1:].mean() == pytest.approx(0, abs=1e-5)
-    assert after[0, 1:].std(correction=0) == pytest.approx(1, abs=1e-5)
+    assert after[0, 1:, :, :3].mean() == pytest.approx(0, abs=1e-5)
+    assert after[0, 1:, :, :3].std(correction=0) == pytest.approx(1, abs=1e-5)
+
+
+def test_in_a_picture_without_background_0_is_a_grey_value() -> None:
+    """And in a modality with one, beside a modality without, it is none."""
+    brain = torch.ones(1, 8, 8, 1, dtype=torch.uint8)
+    image = torch.arange(128.0).reshape(2, 8, 8, 1) % 16
+    image[1, :5] = 0
+    after = normalised(image, brain, "zscore")
+    assert (after[0][image[0] == 0] < -1).all()
+    assert after[0].mean() == pytest.approx(0, abs=1e-5)
+    assert (after[1][image[1] == 0] == 0).all()
+    assert after[1][image[1] != 0].mean() == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize("method", ["zscore", "minmax", "percentile"])

@@ -8,10 +8,12 @@ from itertools import islice
 import torch
 from torch.utils.data import DataLoader
 
-from brats_lightning.data.dataset import Batch, CaseDataset, Draw, ShuffledDraws, collate
+from brats_lightning.data.batches import Batch, collate
+from brats_lightning.data.dataset import CaseDataset
 from brats_lightning.data.feeding.patches import Patches
 from brats_lightning.data.feeding.prefetch import prefetched
 from brats_lightning.data.feeding.resident import ResidentCase, stack
+from brats_lightning.data.order import Draw, ShuffledDraws
 from brats_lightning.errors import CheckpointError
 from brats_lightning.labels import IMAGE
 

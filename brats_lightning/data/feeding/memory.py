@@ -19,7 +19,7 @@ def predicted_bytes(cache: CaseCache, cases: Sequence[Case]) -> int:
 
     Exact where all are resampled to one size, else from some of them.
     """
-    channels, size = len(cache.preprocessing.modalities), cache.preprocessing.size
+    channels, size = len(cache.preprocessing.modalities), cache.preprocessing.fixed_size
     if size is not None:
         voxels = float(math.prod(size))
     else:

@@ -66,8 +66,8 @@ class Patches:
 
     @property
     def _margins(self) -> Shape:
-        """Voxels on either side."""
-        x, y, z = (math.ceil(edge * self.margin / 2) for edge in self.size)
+        """Voxels on either side; slices have no neighbours."""
+        x, y, z = (math.ceil(edge * self.margin / 2) if edge > 1 else 0 for edge in self.size)
         return x, y, z
 
     @property

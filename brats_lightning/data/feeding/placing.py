@@ -12,6 +12,7 @@ from brats_lightning.data.feeding.memory import free_device_bytes, free_host_byt
 from brats_lightning.data.feeding.patches import Patches
 from brats_lightning.data.feeding.resident import ResidentCase, load_cases
 from brats_lightning.data.homes import MemoryHome, NoHome
+from brats_lightning.data.slices import Slices
 
 CPU = torch.device("cpu")
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ def place_cases(
     feed: Feed,
     device: torch.device,
     patches: Patches | None = None,
+    slices: Slices | None = None,
     transforms: bool = False,
     processes: int = 1,
     show: bool = True,
@@ -36,6 +38,7 @@ def place_cases(
         feed: As the user wishes.
         device: Where training runs.
         patches: What will be cut out of them.
+        slices: That are to be had instead of whole cases.
         transforms: MONAI transforms work on the samples.
         processes: That train on this machine.
         show: Log the choice, with a progress bar: one process of several does.
@@ -44,6 +47,7 @@ def place_cases(
         The cases in main memory or on the GPU; None where worker processes read them.
 
     Raises:
+        DatasetError: A case has no such slices.
         ConfigError: The feed contradicts other settings or the machine.
     """
     reason = ""
@@ -64,8 +68,8 @@ def place_cases(
         return None
     if choice.place == "device":
         try:
-            return load_cases(cache, cases, device=device, patches=patches, show=show)
+            return load_cases(cache, cases, device=device, patches=patches, slices=slices, show=show)
         except torch.OutOfMemoryError:
             log.warning("cases: they do not fit the GPU after all: in main memory")
         torch.cuda.empty_cache()
-    return load_cases(cache, cases, device=CPU, patches=patches, show=show)
+    return load_cases(cache, cases, device=CPU, patches=patches, slices=slices, show=show)

@@ -8,10 +8,12 @@ from functools import partial
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from brats_lightning.data.batches import Batch, require_one_shape
 from brats_lightning.data.cache import CaseCache
 from brats_lightning.data.case import Case
-from brats_lightning.data.dataset import Batch, Draw, require_one_shape
 from brats_lightning.data.feeding.patches import Foreground, Patches, Shape, cut
+from brats_lightning.data.order import Draw
+from brats_lightning.data.slices import Slices, slice_name, slice_of, spacing_of
 from brats_lightning.labels import CASE, IMAGE, LABEL, SEED, SPACING
 
 READERS = 4
@@ -20,10 +22,10 @@ READERS = 4
 
 @dataclass(frozen=True, eq=False)
 class ResidentCase:
-    """One case, ready to be cut.
+    """One case, or a slice of one, ready to be cut.
 
     Args:
-        case: Its id.
+        case: Its id, of a slice also its place.
         image: (C, X, Y, Z) float16.
         label: (1, X, Y, Z) uint8, on the same device.
         spacing_mm: (3,), on the same device.
@@ -49,6 +51,7 @@ def load_cases(
     *,
     device: torch.device,
     patches: Patches | None = None,
+    slices: Slices | None = None,
     show: bool = True,
 ) -> list[ResidentCase]:
     """Take cases from the cache to a device, with a progress bar.
@@ -61,29 +64,46 @@ def load_cases(
         cases: All have a label.
         device: Where to.
         patches: Decide what is noted of a case's foreground.
+        slices: Of each case, to be had as cases of their own in the same memory.
         show: The progress bar.
 
     Raises:
+        DatasetError: A case has no such slices.
         torch.OutOfMemoryError: They do not fit.
     """
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     where = "main memory" if device.type == "cpu" else "the GPU"
     pool = ThreadPoolExecutor(READERS)
     try:
-        loaded = pool.map(partial(_load, cache, device=device, patches=patches), cases)
+        loaded = pool.map(partial(_load, cache, device=device, patches=patches, slices=slices), cases)
         with Progress(*columns, disable=not show) as progress:
-            return list(progress.track(loaded, total=len(cases), description=f"Loading cases into {where}"))
+            tracked = progress.track(loaded, total=len(cases), description=f"Loading cases into {where}")
+            return [sample for samples in tracked for sample in samples]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _load(cache: CaseCache, case: Case, *, device: torch.device, patches: Patches | None) -> ResidentCase:
+def _load(
+    cache: CaseCache, case: Case, *, device: torch.device, patches: Patches | None, slices: Slices | None
+) -> list[ResidentCase]:
     sample = cache.get(case)
     if sample.label is None:
         raise RuntimeError(f"{case.id} has no label")
-    spacing = torch.tensor(sample.grid.spacing_mm, dtype=torch.float32)
-    foreground = patches.foreground_of(sample.label, case.id) if patches else {}
-    return ResidentCase(sample.case, sample.image.to(device), sample.label.to(device), spacing.to(device), foreground)
+    image, label = sample.image.to(device), sample.label.to(device)
+    spacing = torch.tensor(sample.grid.spacing_mm, dtype=torch.float32).to(device)
+    if slices is None:
+        foreground = patches.foreground_of(sample.label, case.id) if patches else {}
+        return [ResidentCase(sample.case, image, label, spacing, foreground)]
+    return [
+        ResidentCase(
+            name := slice_name(sample.case, place),
+            slice_of(image, place),
+            slice_of(label, place),
+            spacing_of(spacing, place),
+            patches.foreground_of(slice_of(sample.label, place), name) if patches else {},
+        )
+        for place in slices.of(sample.label, case=case.id)
+    ]
 
 
 def stack(

@@ -102,21 +102,24 @@ class ExactInstanceNorm(nn.Module):
         norm: Whose weights are taken over.
     """
 
-    def __init__(self, norm: nn.InstanceNorm3d) -> None:
+    def __init__(self, norm: nn.InstanceNorm2d | nn.InstanceNorm3d) -> None:
         super().__init__()
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, C, X, Y, Z), each channel of each image with mean 0 and deviation 1 before weights apply."""
+        """(B, C, …), each channel of each image with mean 0 and deviation 1 before weights apply."""
         centred = image - _mean(image)
         normalised = centred * torch.rsqrt(_mean(centred * centred) + self.eps)
         if self.weight is None:
             return normalised
-        return normalised * self.weight.view(1, -1, 1, 1, 1) + self.bias.view(1, -1, 1, 1, 1)
+        shape = (1, -1, *[1] * (image.ndim - 2))
+        return normalised * self.weight.view(shape) + self.bias.view(shape)
 
 
 def _mean(image: torch.Tensor) -> torch.Tensor:
-    return image.mean(4, keepdim=True).mean(3, keepdim=True).mean(2, keepdim=True)
+    for axis in range(image.ndim - 1, 1, -1):
+        image = image.mean(axis, keepdim=True)
+    return image
 
 
 def _with_exact_norms(network: nn.Module) -> nn.Module:
@@ -124,7 +127,7 @@ def _with_exact_norms(network: nn.Module) -> nn.Module:
     network = deepcopy(network)
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if isinstance(child, nn.InstanceNorm3d) and not child.track_running_stats:
+            if isinstance(child, nn.InstanceNorm2d | nn.InstanceNorm3d) and not child.track_running_stats:
                 setattr(module, name, ExactInstanceNorm(child))
     return network
 

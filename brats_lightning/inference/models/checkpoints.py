@@ -21,6 +21,7 @@ from brats_lightning.inference.postprocessing.postprocess import steps_of
 from brats_lightning.inference.predictor.intake import Intake, Size, probe_divisor
 from brats_lightning.inference.predictor.predictor import Member
 from brats_lightning.labels import region_labels
+from brats_lightning.model.supervision import heads_of, logits_alone
 from brats_lightning.runs import CHECKPOINTS, NAMED_CHECKPOINTS, find_checkpoint
 
 POSTPROCESSING = "postprocessing"
@@ -165,40 +166,43 @@ def intake_of(network: nn.Module, trained_on: Mapping[str, Any] | None, preproce
         trained_on: What its checkpoint holds under that key, None in those that hold nothing.
         preprocessing: Of its training.
     """
-    trained, whole = _trained_on(trained_on, preprocessing.size)
+    trained, whole = _trained_on(trained_on, preprocessing)
     return Intake(trained, whole, probe_divisor(network, channels=len(preprocessing.modalities)))
 
 
-def _trained_on(stored: Any, size: Size | None) -> tuple[Size | None, bool]:
-    """The size of training images where it was one, and whether they were whole volumes.
+def _trained_on(stored: Any, preprocessing: Preprocessing) -> tuple[Size | None, bool]:
+    """The size of training images where it was one, and whether they were whole volumes, or slices of such.
 
     Volumes of one size that no resampling gave them can only be patches.
     """
     if stored is None:
-        return size, True
+        return preprocessing.fixed_size, True
     smallest, largest = tuple(stored["smallest"]), tuple(stored["largest"])
     if smallest != largest:
         return None, True
-    return smallest, smallest == size
+    resampled = preprocessing.size or (None, None, None)
+    return smallest, all(edge in {1, size} for edge, size in zip(smallest, resampled, strict=True))
 
 
 def _output_channels(network: nn.Module, intake: Intake, channels: int) -> int:
     """Found on the smallest image that the network takes, without computing where that is possible."""
     divisor = intake.divisor
-    size = (3 * divisor,) * 3 if divisor else intake.trained
+    size = (3 * divisor, 5 * divisor, 7 * divisor) if divisor else intake.trained  # as divisors are probed
     if size is None:
         raise CheckpointError("its network takes images of one size only, and the checkpoint does not say of which")
     with torch.inference_mode():
         try:
-            shape = deepcopy(network).to("meta")(torch.empty((1, channels, *size), device="meta")).shape
+            given = deepcopy(network).to("meta")(torch.empty((1, channels, *size), device="meta"))
         except (NotImplementedError, RuntimeError, TypeError, ValueError):
             try:
-                shape = network(torch.zeros((1, channels, *size))).shape
+                given = network(torch.zeros((1, channels, *size)))
             except (RuntimeError, TypeError, ValueError) as error:
                 raise CheckpointError(
                     f"its network does not take images of {channels} channels ({_first_of(error)})"
                 ) from error
-    return int(shape[1])
+    if not isinstance(given, torch.Tensor):
+        network.register_forward_hook(logits_alone)  # nothing that comes after asks for more
+    return int(heads_of(given)[0].shape[1])
 
 
 def _first_of(error: Exception) -> str:

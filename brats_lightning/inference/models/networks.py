@@ -1,6 +1,7 @@
 """A network built from the class that a stranger's file names, and nothing else that such a file could ask for."""
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -39,7 +40,10 @@ def build_network(settings: Any, *, trust: Sequence[str] = ()) -> nn.Module:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--network", type=nn.Module)
     try:
-        network: nn.Module = parser.instantiate(parser.parse_object({"network": settings})).network
+        with warnings.catch_warnings():
+            # jsonargparse hands over every default, of arguments that MONAI no longer wants to be given too.
+            warnings.filterwarnings("ignore", r".*Argument `\w+` has been deprecated")
+            network: nn.Module = parser.instantiate(parser.parse_object({"network": settings})).network
     except (ArgumentError, TypeError, ValueError, RuntimeError, LookupError, AttributeError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"its network {settings['class_path']} cannot be built ({reason})") from error

@@ -7,6 +7,7 @@ from brats_lightning.errors import ConfigError
 from brats_lightning.inference.predictor.intake import in_words
 from brats_lightning.inference.predictor.memory import is_out_of_memory
 from brats_lightning.inference.predictor.windows import Network
+from brats_lightning.model.supervision import heads_of
 
 
 def guarded(network: Network, *, device: torch.device, half: torch.dtype | None, compiled: bool) -> Network:
@@ -27,7 +28,7 @@ def guarded(network: Network, *, device: torch.device, half: torch.dtype | None,
         images = images.to(device, torch.float32)
         try:
             with torch.inference_mode(), torch.autocast(device.type, dtype=half, enabled=half is not None):
-                logits = run(images)
+                logits = heads_of(run(images))[0]  # of a network that was trained just now, which may give more
         except (RuntimeError, ValueError) as error:
             if is_out_of_memory(error):
                 raise

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from brats_lightning.errors import ConfigError
+from brats_lightning.model.supervision import heads_of
 from brats_lightning.model.weights import without_values
 
 Size = tuple[int, int, int]
@@ -92,7 +93,7 @@ def probe_divisor(network: nn.Module, *, channels: int) -> int | None:
 def _takes(network: nn.Module, divisor: int, *, channels: int) -> bool:
     image = torch.empty(1, channels, 3 * divisor, 5 * divisor, 7 * divisor, device="meta")
     try:
-        logits = network(image)
+        logits = heads_of(network(image))[0]
     except Exception:  # noqa: BLE001 - whatever a network raises, it does not take this size
         return False
-    return isinstance(logits, torch.Tensor) and logits.shape[2:] == image.shape[2:]
+    return logits.shape[2:] == image.shape[2:]

@@ -5,21 +5,16 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from brats_lightning.data.batches import Batch, UnequalShapesError, collate
 from brats_lightning.data.cache import CaseCache
 from brats_lightning.data.case import Case
 from brats_lightning.data.cases import find_cases
-from brats_lightning.data.dataset import (
-    Batch,
-    CaseDataset,
-    Draw,
-    ShuffledDraws,
-    UnequalShapesError,
-    collate,
-)
+from brats_lightning.data.dataset import CaseDataset
 from brats_lightning.data.feeding.loader import EpochPosition, ResidentLoader, WorkerLoader
 from brats_lightning.data.feeding.patches import Patches
 from brats_lightning.data.feeding.resident import load_cases, stack
 from brats_lightning.data.homes import DiskHome, Home, MemoryHome
+from brats_lightning.data.order import Draw, ShuffledDraws
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.errors import CheckpointError
 from brats_lightning.labels import CASE, IMAGE, LABEL, SEED

@@ -33,6 +33,16 @@ DYNUNET = {
         "deep_supr_num": 1,
     },
 }
+SLICES = {
+    "class_path": "brats_lightning.model.slice_wise.SliceWise",
+    "init_args": {
+        "multiple": 4,
+        "network": {
+            **UNET,
+            "init_args": {**UNET["init_args"], "spatial_dims": 2, "channels": [4, 4, 8], "strides": [2, 2]},
+        },
+    },
+}
 SEGRESNET = {
     "class_path": "monai.networks.nets.SegResNet",
     "init_args": {"spatial_dims": 3, "init_filters": 8, "in_channels": 4, "out_channels": 4},
@@ -242,7 +252,7 @@ def test_unknown_formats_are_named(write_checkpoint: WriteCheckpoint, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", [UNET, DYNUNET, SEGRESNET], ids=["UNet", "DynUNet", "SegResNet"])
+@pytest.mark.parametrize("network", [UNET, DYNUNET, SEGRESNET, SLICES], ids=["UNet", "DynUNet", "SegResNet", "slices"])
 def test_every_format_takes_any_batch_and_size(
     write_checkpoint: WriteCheckpoint, tmp_path: Path, network: dict[str, Any]
 ) -> None:

@@ -11,13 +11,16 @@ from brats_lightning.inference.models.runtimes import quiet
 
 
 @pytest.mark.parametrize("affine", [False, True])
-def test_instance_normalisation_by_axes_is_that_of_pytorch(affine: bool) -> None:
+@pytest.mark.parametrize(("kind", "size"), [(nn.InstanceNorm3d, (5, 6, 7)), (nn.InstanceNorm2d, (8, 9))])
+def test_instance_normalisation_by_axes_is_that_of_pytorch(
+    kind: type[nn.InstanceNorm2d | nn.InstanceNorm3d], size: tuple[int, ...], affine: bool
+) -> None:
     torch.manual_seed(0)
-    norm = nn.InstanceNorm3d(3, affine=affine).requires_grad_(requires_grad=False)
+    norm = kind(3, affine=affine).requires_grad_(requires_grad=False)
     if affine:
         nn.init.uniform_(norm.weight)
         nn.init.uniform_(norm.bias)
-    image = 5 + 3 * torch.randn(2, 3, 5, 6, 7)
+    image = 5 + 3 * torch.randn(2, 3, *size)
     torch.testing.assert_close(ExactInstanceNorm(norm)(image), norm(image))
 
 
