@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from brats_lightning.errors import ConfigError
 from brats_lightning.model.outputs import Outputs, foreign_label
-from brats_lightning.model.supervision import heads_of, supervised
+from brats_lightning.model.supervision import heads_of, own_losses_of, supervised
 
 Compile = bool | Literal["auto"]
 MANY_SHAPES = 4
@@ -42,13 +42,23 @@ class LossOf:
         network: In training mode.
         loss: Of logits and target.
         outputs: Of the network.
+        auxiliary_weight: Of losses that the network works out by itself; they are added.
         compiled: Whether to compile; `auto`: images on a GPU.
     """
 
-    def __init__(self, network: nn.Module, loss: nn.Module, *, outputs: Outputs, compiled: Compile = "auto") -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        *,
+        outputs: Outputs,
+        auxiliary_weight: float = 0.1,
+        compiled: Compile = "auto",
+    ) -> None:
         self._network = network
         self._loss = loss
         self._outputs = outputs
+        self._auxiliary_weight = auxiliary_weight
         self._wanted = compiled
         self._compiled: Callable[[Tensor, Tensor], Loss] | None = None
         self._shapes: set[torch.Size] = set()
@@ -81,10 +91,13 @@ class LossOf:
         return found
 
     def _eager(self, image: Tensor, label: Tensor) -> Loss:
-        heads = heads_of(self._network(image))
+        given = self._network(image)
+        heads = heads_of(given)
         require_grid(heads[0], label)
         channels = heads[0].shape[1]
         value = supervised(self._loss, heads, label, self._outputs)
+        for own in own_losses_of(given):
+            value = value + self._auxiliary_weight * own
         return Loss(value, foreign_label(label, self._outputs, channels=channels), channels)
 
 

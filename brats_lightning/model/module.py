@@ -1,13 +1,17 @@
 """`SegmentationModule`: any network, loss, optimiser and schedule, scored per region."""
 
+import logging
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from monai.inferers import Inferer
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
 
 from brats_lightning.errors import ConfigError
@@ -16,8 +20,17 @@ from brats_lightning.metrics.case_scores import REGION_SCORES
 from brats_lightning.metrics.region_scores import RegionScores
 from brats_lightning.metrics.surface import Convention
 from brats_lightning.model.compiled import Compile, LossOf, as_settings, require_grid
+from brats_lightning.model.encoder_weights import check_encoder, load_encoder
 from brats_lightning.model.epoch_loss import EpochLoss
-from brats_lightning.model.outputs import Outputs, decided, foreign_label, refusal, targets
+from brats_lightning.model.outputs import (
+    Outputs,
+    decided,
+    foreign_label,
+    reference_for,
+    refusal,
+    require_regions,
+    targets,
+)
 from brats_lightning.model.schedules import Interval, LearningRateScaling, ScheduledModule
 from brats_lightning.model.scored_case import NativeGrid, ScoredCase
 from brats_lightning.model.supervision import heads_of
@@ -28,6 +41,7 @@ Stage = Literal["val", "test"]
 Batch = dict[str, Any]
 UNREAD = 50
 """Steps without a look at the loss, at most; each `trainer.log_every_n_steps` where that is less."""
+log = logging.getLogger("brats_lightning")
 
 
 class SegmentationModule(ScheduledModule):
@@ -38,14 +52,18 @@ class SegmentationModule(ScheduledModule):
     the grid of the preprocessed cases, distances in its millimetres, unless `native` is set to what takes predictions
     back to the patients' own grids.
 
-    A network that gives several heads while it trains is trained on all of them (see `supervision`). A loss that is
-    not finite ends training before anything is stored.
+    A network that gives several heads while it trains, or losses of its own, is trained on all of them (see
+    `supervision`). A loss that is not finite ends training before anything is stored.
 
     Args:
         network: From images (B, C, X, Y, Z) to logits (B, K, X, Y, Z).
-        loss: Of logits and target: the label (B, 1, X, Y, Z), or for regions masks (B, K, X, Y, Z).
-        outputs: Of the network: `labels`, channel 0 the background, through softmax; or `regions` WT, TC, ET, and RC
-            where cases have a resection cavity, through sigmoid.
+        loss: Of logits and target: the label (B, 1, X, Y, Z), or masks (B, K, X, Y, Z).
+        outputs: Of the network: `labels`, channel 0 the background, through softmax; `regions` WT, TC, ET, and RC
+            where cases have a resection cavity, through sigmoid; or `tumour`, the one channel WT, through sigmoid.
+        encoder_weights: File with weights that the network's ResNet encoder begins with, a state dict in torchvision's
+            format (see `encoder_weights`). It is read when a fit begins afresh, and never needed again.
+        auxiliary_weight: Of losses that the network works out by itself while it trains, such as the reconstruction
+            and the prior of SegResNetVAE, each of which Myronenko (BrainLes 2018) weighs by 0.1.
         compile: Network and loss in training by `torch.compile`; `auto`: on a GPU.
         optimizer: Makes an optimiser from the parameters.
         scheduler: Makes a learning-rate schedule from the optimiser.
@@ -57,6 +75,10 @@ class SegmentationModule(ScheduledModule):
         distances: Convention of surface distances: `directed`, `pooled`, `averaged` or `surfel`.
         inferer: Covers volumes larger than the training patch, such as a sliding window; null gives the network
             whole volumes.
+
+    Raises:
+        ConfigError: Regions, conventions or scores that do not exist, regions that the outputs cannot give, or a weight
+            that is no number from 0 on.
     """
 
     def __init__(
@@ -65,6 +87,8 @@ class SegmentationModule(ScheduledModule):
         loss: nn.Module,
         *,
         outputs: Outputs = "labels",
+        encoder_weights: Path | None = None,
+        auxiliary_weight: float = 0.1,
         compile: Compile = "auto",  # noqa: A002 - as PyTorch and Lightning call it
         optimizer: OptimizerCallable = torch.optim.Adam,
         scheduler: LRSchedulerCallable | None = None,
@@ -88,7 +112,10 @@ class SegmentationModule(ScheduledModule):
         self.outputs = outputs
         self.inferer: Callable[[torch.Tensor, nn.Module], torch.Tensor] | None = inferer
         self.native: NativeGrid | None = None
-        self._loss_of = LossOf(network, loss, outputs=outputs, compiled=compile)
+        if not (math.isfinite(auxiliary_weight) and auxiliary_weight >= 0):
+            raise ConfigError(f"model.auxiliary_weight is {auxiliary_weight}: expected a number from 0 on")
+        self._encoder_weights = None if encoder_weights is None else Path(encoder_weights)
+        self._loss_of = LossOf(network, loss, outputs=outputs, auxiliary_weight=auxiliary_weight, compiled=compile)
         self._watch = Watch(outputs)
         self._epoch_loss = EpochLoss()
         self._scored_loss = EpochLoss()
@@ -98,14 +125,40 @@ class SegmentationModule(ScheduledModule):
             self.scores = RegionScores(regions, empty=empty, scores=scores, convention=distances)
         except ValueError as error:
             raise ConfigError(f"model.regions, empty, scores or distances: {error}") from error
+        require_regions(self.scores.regions, outputs)
 
     def _keep_plain_hyperparameters(self) -> None:
         """The command line's settings go into checkpoints; objects that Python code hands over would be code there."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"Attribute '\w+' is an instance of `nn.Module`")
             self.save_hyperparameters(ignore=["inferer", "compile"], logger=False)
-        for name in [name for name, value in self.hparams.items() if callable(value)]:
-            del self.hparams[name]
+        for name, value in list(self.hparams.items()):
+            if callable(value):
+                del self.hparams[name]
+            elif isinstance(value, Path):
+                self.hparams[name] = str(value)
+
+    def require_encoder_weights(self) -> None:
+        """Look at the file of encoder weights, where one is given, before anything takes long.
+
+        Raises:
+            ConfigError: It is absent, damaged, or does not fit the network.
+        """
+        if self._encoder_weights is not None:
+            check_encoder(self.network, self._encoder_weights)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser and its schedule, as configured.
+
+        It is asked for once a fit, when the weights of a checkpoint have been taken over, if there is one, and before
+        any callback averages or keeps them: here a fresh run's encoder gets its weights, on each process from the file.
+        """
+        if self._encoder_weights is not None and self.trainer.ckpt_path is None:
+            said = load_encoder(self.network, self._encoder_weights)
+            if self.trainer.is_global_zero:
+                log.info("%s", said)
+        self._encoder_weights = None  # a second fit of this module goes on from the first
+        return super().configure_optimizers()
 
     def setup(self, stage: str) -> None:  # noqa: ARG002
         """Order the weights before they go to their device: optimisers and replicas copy that order."""
@@ -136,7 +189,7 @@ class SegmentationModule(ScheduledModule):
                     case,
                     partial(batch[IMAGE].__getitem__, index),
                     prediction[index],
-                    batch[LABEL][index, 0],
+                    reference_for(batch[LABEL][index, 0], self.outputs),
                     spacings[index],
                 )
                 for index, case in enumerate(batch[CASE])

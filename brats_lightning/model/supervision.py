@@ -1,4 +1,4 @@
-"""Deep supervision: a loss at several depths of the network while it trains."""
+"""What networks give while they train: logits at several depths (deep supervision), and losses of their own."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,40 @@ from brats_lightning.model.outputs import Outputs, targets
 
 STACKED = 6
 """Dimensions of heads in one tensor (B, heads, K, X, Y, Z), as MONAI's DynUNet gives them."""
+Given = Tensor | Sequence[Tensor | None]
+"""By a network: logits, heads stacked in a second dimension, or a list of heads of falling size. Losses of its own, as
+MONAI's SegResNetVAE has one, stand beside the heads as scalars, and as None where it does not train."""
 
 
-def heads_of(given: Tensor | Sequence[Tensor]) -> list[Tensor]:
+def heads_of(given: Given) -> list[Tensor]:
     """Logits (B, K, X, Y, Z) of each head, the one of full size first.
 
     Args:
-        given: By a network: logits, heads stacked in a second dimension, or a list of heads of falling size.
+        given: By a network.
     """
     if isinstance(given, Tensor):
         return list(given.unbind(1)) if given.ndim == STACKED else [given]
-    return list(given)
+    return [head for head in given if head is not None and head.ndim]
+
+
+def own_losses_of(given: Given) -> list[Tensor]:
+    """Losses that a network has worked out by itself, each a scalar.
+
+    Args:
+        given: By a network.
+    """
+    return [] if isinstance(given, Tensor) else [loss for loss in given if loss is not None and not loss.ndim]
+
+
+def logits_alone(network: nn.Module, inputs: tuple[Tensor, ...], given: Given) -> Given:  # noqa: ARG001
+    """A forward hook: a network that does not train gives its logits, and nothing beside them.
+
+    Args:
+        network: That it is registered with.
+        inputs: Of the network.
+        given: By the network.
+    """
+    return given if network.training or isinstance(given, Tensor) else heads_of(given)[0]
 
 
 def weights_of(heads: int) -> list[float]:

@@ -11,14 +11,16 @@ from torch import Tensor, nn
 from brats_lightning.errors import CheckpointError
 
 VOLUMES = 5
-"""Dimensions of a batch of volumes, and of the weights of a convolution of volumes."""
+SLICES = 4
+"""Dimensions of a batch of volumes or slices, and of the weights of a convolution of them."""
 
 
 def channels_last_(network: nn.Module) -> None:
     """Put the channels of a network's convolutions next to each other, as GPUs want them for 16-bit numbers."""
+    orders = {VOLUMES: torch.channels_last_3d, SLICES: torch.channels_last}
     for value in network.parameters():
-        if value.ndim == VOLUMES:
-            value.data = value.data.contiguous(memory_format=torch.channels_last_3d)
+        if value.ndim in orders:
+            value.data = value.data.contiguous(memory_format=orders[value.ndim])
 
 
 def as_network(image: Tensor) -> Tensor:

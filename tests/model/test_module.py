@@ -197,6 +197,12 @@ def test_regions_and_conventions_that_do_not_exist_are_refused() -> None:
         module_of(empty="zero")
 
 
+def test_regions_that_the_outputs_cannot_give_are_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"outputs: tumour tells no tissues apart: .*found ET, ED, NCR, TC"):
+        module_of(outputs="tumour")
+    assert module_of(outputs="tumour", regions=["WT"]).scores.regions
+
+
 @pytest.mark.parametrize("overlap", [0.0, 0.5])
 def test_windows_of_a_pointwise_network_are_the_whole_volume(overlap: float) -> None:
     data = Boxes(2, size=13)
@@ -274,8 +280,10 @@ def test_a_checkpoint_is_tensors_and_plain_data_and_gives_the_network_back(tmp_p
     fit(module).save_checkpoint(tmp_path / "last.ckpt")
     stored = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert set(stored["hyper_parameters"]) == {
+        "auxiliary_weight",
         "distances",
         "empty",
+        "encoder_weights",
         "learning_rate_scaling",
         "outputs",
         "regions",

@@ -113,5 +113,10 @@ class ModalityDropout(Intensity):
 
 @cache
 def _legendre(size: int, degree: int) -> npt.NDArray[np.float64]:
-    """(size, degree + 1) polynomials from the first voxel's centre (-1) to the last one's (1)."""
+    """(size, degree + 1) polynomials from the first voxel's centre (-1) to the last one's (1).
+
+    Of an axis of one voxel the constant alone: the field of a slice is that of a picture.
+    """
+    if size == 1:
+        return np.eye(1, degree + 1)
     return np.asarray(np.polynomial.legendre.legvander(np.linspace(-1, 1, size), degree), np.float64)

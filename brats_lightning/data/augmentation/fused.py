@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from brats_lightning.data.augmentation.artefacts import BiasField, ModalityDropout, Noise
-from brats_lightning.data.augmentation.intensity import Brightness, Contrast, Gamma, Shift
+from brats_lightning.data.augmentation.intensity import Brightness, Contrast, Gamma, Saturation, Shift
 from brats_lightning.data.augmentation.sharpness import Blur, LowResolution
-from brats_lightning.data.augmentation.spatial import Elastic, Rotation, Scaling, Spatial, Warp
+from brats_lightning.data.augmentation.spatial import Elastic, Rotation, Scaling, Size, Spatial, Warp
 from brats_lightning.data.augmentation.step import Drawn, Intensity
-from brats_lightning.data.augmentation.warp import LabelInterpolation, Size, make_grid, warp_image, warp_label
+from brats_lightning.data.augmentation.warp import LabelInterpolation, make_grid, warp_image, warp_label
 from brats_lightning.errors import ConfigError
 from brats_lightning.labels import IMAGE, LABEL, SEED
 
@@ -52,6 +52,8 @@ class FusedAugmentation:
     batch nor its neighbours matter. Applying happens on the batch's device in float32; the host knows from the
     draws what is to be done and never waits for the device. A sample for which flips alone were drawn is not resampled.
 
+    A slice, (B, C, X, Y, 1) or with one voxel along another axis, is augmented within its plane.
+
     The steps are applied in the order of the arguments below; one that is left out (null) does nothing. With the ranges
     of MONAI's dictionary transforms of the same names they mean the same, `elastic` apart.
 
@@ -66,6 +68,7 @@ class FusedAugmentation:
         brightness: Multiplication.
         shift: Addition.
         contrast: Stretching around the mean.
+        saturation: Stretching around the mean of a voxel's modalities.
         blur: Gaussian blur.
         low_resolution: Coarser sampling.
         noise: Normal noise.
@@ -91,6 +94,7 @@ class FusedAugmentation:
         brightness: Brightness | None = None,
         shift: Shift | None = None,
         contrast: Contrast | None = None,
+        saturation: Saturation | None = None,
         blur: Blur | None = None,
         low_resolution: LowResolution | None = None,
         noise: Noise | None = None,
@@ -108,7 +112,7 @@ class FusedAugmentation:
         self.spatial = Spatial(flips, rotation, scaling, elastic)
         self.labels: LabelInterpolation = labels
         steps: tuple[Intensity | None, ...] = (
-            bias_field, brightness, shift, contrast, blur, low_resolution, noise, gamma, modality_dropout,
+            bias_field, brightness, shift, contrast, saturation, blur, low_resolution, noise, gamma, modality_dropout,
         )  # fmt: skip
         self.intensities = tuple(step for step in steps if step is not None)
         self.background: Background = background
@@ -147,12 +151,15 @@ class FusedAugmentation:
             seeds: 32-bit integers, one a sample.
             channels: Of the images.
             source: Voxels of the images.
+
+        Raises:
+            ConfigError: A rotation that would turn slices out of their plane.
         """
         size = self.size or source
-        return Draws(tuple(self._draw(np.random.default_rng(seed), channels, size) for seed in seeds), size)
+        return Draws(tuple(self._draw(np.random.default_rng(seed), channels, size, source) for seed in seeds), size)
 
-    def _draw(self, generator: np.random.Generator, channels: int, size: Size) -> SampleDraw:
-        warp = self.spatial.draw(generator, size)
+    def _draw(self, generator: np.random.Generator, channels: int, size: Size, source: Size) -> SampleDraw:
+        warp = self.spatial.draw(generator, size, source=source)
         drawn = (step.draw(generator, channels) if step.happens(generator) else None for step in self.intensities)
         return SampleDraw(warp, tuple(drawn))
 

@@ -1,4 +1,4 @@
-"""Random intensities, value by value: brightness, shift, contrast, gamma.
+"""Random intensities, value by value: brightness, shift, contrast, saturation, gamma.
 
 Each draws one number a sample, or with `per_channel` one a channel.
 """
@@ -93,6 +93,35 @@ class Contrast(Intensity):
         factor = _a_row(1 + drawn, rows)
         rows.mul_(factor).add_(mean * (1 - factor))
         return image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saturation(Intensity):
+    """v → mean + (1 + factor) · (v − mean) around the mean of a voxel's channels: contrast between modalities.
+
+    What the saturation of colours is, each modality for a colour: -1 makes them equal, and what they agree on stays. A
+    hue has no meaning here, as modalities do not lie on a circle.
+
+    Args:
+        probability: With which a sample undergoes it.
+        factors: Smallest and largest.
+    """
+
+    factors: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_range("factors", least=-1)
+
+    def draw(self, generator: np.random.Generator, channels: int) -> Drawn:  # noqa: ARG002
+        """The factor."""
+        return generator.uniform(*self.factors, 1)
+
+    def apply(self, image: torch.Tensor, drawn: Drawn) -> torch.Tensor:
+        """Stretch around the mean of the channels."""
+        factor = float(1 + drawn[0])
+        common = image.mean(dim=0).mul_(1 - factor)
+        return image.mul_(factor).add_(common)
 
 
 @dataclass(frozen=True, kw_only=True)

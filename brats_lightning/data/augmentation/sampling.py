@@ -2,7 +2,8 @@
 
 On a CPU `grid_sample` reads each corner of each channel by itself, behind a comparison. Here a voxel's channels and
 those of its next neighbour stand in one row of a table, and PyTorch's sums of embeddings add the four rows around a
-point: twice as fast. On other devices `grid_sample` does it.
+point: twice as fast. On other devices `grid_sample` does it, and everywhere that of pictures for a single slice, for
+which it has a faster way.
 """
 
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ def linear(volume: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     Returns:
         (C, U, V, W) float32.
     """
+    if (thin := _thin_axis(volume)) is not None:
+        return _in_slice(volume.float(), points, "bilinear", axis=thin)
     if volume.device.type != "cpu":
         return _grid_sample(volume.float(), points, "bilinear")
     channels, *size = volume.shape
@@ -59,6 +62,8 @@ def nearest(volume: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         volume: (1, X, Y, Z).
         points: (3, U, V, W) coordinates in voxels.
     """
+    if (thin := _thin_axis(volume)) is not None:
+        return _in_slice(volume.float(), points, "nearest", axis=thin).to(volume.dtype)
     if volume.device.type != "cpu":
         return _grid_sample(volume.float(), points, "nearest").to(volume.dtype)
     _, *size = volume.shape
@@ -86,6 +91,20 @@ def _blocks(points: torch.Tensor, size: list[int]) -> Iterator[tuple[slice, list
 def _row(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, *, wide: int, deep: int) -> torch.Tensor:
     """Number of the table's row at the voxel before each point."""
     return torch.add(z.int(), y.int(), alpha=deep).add_(x.int(), alpha=wide * deep)
+
+
+def _thin_axis(volume: torch.Tensor) -> int | None:
+    """The one axis of a single voxel."""
+    thin = [axis for axis, length in enumerate(volume.shape[1:]) if length == 1]
+    return thin[0] if len(thin) == 1 else None
+
+
+def _in_slice(volume: torch.Tensor, points: torch.Tensor, mode: str, *, axis: int) -> torch.Tensor:
+    """Sample within the slice, and fade out with the distance from it, as between it and zeros on both sides."""
+    along = [points[other].flatten(1) for other in range(3) if other != axis]
+    found = _grid_sample(volume.squeeze(axis + 1), torch.stack(along), mode).view(-1, *points.shape[1:])
+    away = points[axis].abs()
+    return found.mul_((1 - away).clamp_(min=0) if mode == "bilinear" else away <= 0.5)
 
 
 def _grid_sample(volume: torch.Tensor, points: torch.Tensor, mode: str) -> torch.Tensor:

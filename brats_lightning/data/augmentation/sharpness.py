@@ -19,7 +19,8 @@ class Blur(Intensity):
 
     Args:
         probability: With which a sample undergoes it.
-        sigma: Smallest and largest standard deviation in voxels; each axis draws its own.
+        sigma: Smallest and largest standard deviation in voxels; each axis draws its own, which an axis of one voxel
+            does not use.
     """
 
     sigma: tuple[float, float]
@@ -35,6 +36,8 @@ class Blur(Intensity):
     def apply(self, image: torch.Tensor, drawn: Drawn) -> torch.Tensor:
         """Sum shifted copies along each axis: faster than a convolution of so few channels on a CPU, and exact."""
         for axis, sigma in enumerate(drawn, start=1):
+            if image.shape[axis] == 1:
+                continue  # zeros beside a slice would darken it
             centre, *others = _kernel(float(sigma))
             blurred = image * centre
             for distance, weight in enumerate(others[: image.shape[axis] - 1], start=1):

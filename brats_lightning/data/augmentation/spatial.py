@@ -10,13 +10,16 @@ from brats_lightning.data.augmentation.step import Step, are_numbers, is_share
 from brats_lightning.errors import ConfigError
 
 Triple = tuple[float, float, float]
-_SPLINE_RMS = (151 / 315) ** 1.5
-"""Root mean square of a cubic B-spline over 3-D control points of variance 1: (151 / 315)^(1/2) along each axis."""
+Size = tuple[int, int, int]
+_SPLINE_RMS = (151 / 315) ** 0.5
+"""Root mean square of a cubic B-spline over control points of variance 1, along each axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rotation(Step):
     """Rotation about the centre, as MONAI's RandRotated: about the x axis, then the y axis, then the z axis, in voxels.
+
+    A slice, an image of one voxel along an axis, can be turned about that axis alone: there is nothing beside it.
 
     Args:
         probability: With which a sample undergoes it.
@@ -35,10 +38,27 @@ class Rotation(Step):
         x, y, z = generator.uniform(-1, 1, 3) * self.radians
         return float(x), float(y), float(z)
 
+    def require_within(self, size: Size) -> None:
+        """Refuse to turn a slice out of its plane.
+
+        Args:
+            size: Voxels of the images.
+
+        Raises:
+            ConfigError: There is an angle by which an axis of one voxel would be turned into a longer one.
+        """
+        turned = [(size[(axis + 1) % 3] == 1) != (size[(axis + 2) % 3] == 1) for axis in range(3)]
+        if any(angle and out for angle, out in zip(self.radians, turned, strict=True)):
+            wanted = tuple(0.0 if out else float(angle) for angle, out in zip(self.radians, turned, strict=True))
+            raise ConfigError(
+                f"Rotation: radians is {tuple(self.radians)}, which would turn slices of {size[0]} × {size[1]} × "
+                f"{size[2]} voxels out of their plane: expected {wanted}"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling(Step):
-    """Magnification about the centre, as MONAI's RandZoomd.
+    """Magnification about the centre, as MONAI's RandZoomd; across an axis of one voxel there is none.
 
     Args:
         probability: With which a sample undergoes it.
@@ -65,7 +85,8 @@ class Elastic(Step):
 
     Not the distribution of MONAI's Rand3DElastic, which smooths uniform noise of every voxel by a Gaussian. It is alike
     in size and smoothness where `spacing` is √3 of MONAI's sigma and `magnitude` 0.086 of MONAI's over sigma^1.5: sigma
-    5 to 8 and magnitude 50 to 150 become a spacing of 9 to 14 voxels and a magnitude of 0.2 to 1.2.
+    5 to 8 and magnitude 50 to 150 become a spacing of 9 to 14 voxels and a magnitude of 0.2 to 1.2. Within a slice
+    nothing moves out of its plane.
 
     Args:
         probability: With which a sample undergoes it.
@@ -87,11 +108,13 @@ class Elastic(Step):
                 f"{self.spacing[0]:g} voxels apart: expected at most a sixth of the spacing"
             )
 
-    def draw(self, generator: np.random.Generator, size: tuple[int, int, int]) -> "Displacement":
-        """Control points over a volume of this size."""
+    def draw(self, generator: np.random.Generator, size: Size, *, source: Size | None = None) -> "Displacement":
+        """Control points over a volume of this size, from a volume of another size if need be."""
         magnitude, spacing = float(generator.uniform(*self.magnitude)), float(generator.uniform(*self.spacing))
-        lattice = [math.ceil((length - 1) / spacing) + 3 for length in size]
-        points = generator.standard_normal((3, *[max(4, count) for count in lattice])) * (magnitude / _SPLINE_RMS)
+        lattice = [max(4, math.ceil((length - 1) / spacing) + 3) if length > 1 else 1 for length in size]
+        deviation = magnitude / _SPLINE_RMS ** sum(length > 1 for length in size)
+        points = generator.standard_normal((3, *lattice)) * deviation
+        points[[length == 1 for length in source or size]] = 0
         return Displacement(spacing, points)
 
 
@@ -108,7 +131,9 @@ class Displacement:
     points: npt.NDArray[np.float64]
 
     def basis(self, axis: int, size: int) -> npt.NDArray[np.float64]:
-        """Weights (size, points) of the control points at the voxels of an axis."""
+        """Weights (size, points) of the control points at the voxels of an axis; 1 where there is one point alone."""
+        if self.points.shape[axis + 1] == 1:
+            return np.ones((size, 1))
         position = np.arange(size) / self.spacing
         count = self.points.shape[axis + 1]
         span = np.minimum(position.astype(np.int64), count - 4)
@@ -177,13 +202,32 @@ class Spatial:
         if not are_numbers(self.flips, 3) or not all(is_share(share) for share in self.flips):
             raise ConfigError(f"flips is {self.flips!r}: expected three probabilities, one an axis")
 
-    def draw(self, generator: np.random.Generator, size: tuple[int, int, int]) -> Warp:
-        """Geometry of one sample that is to have this size."""
+    def draw(self, generator: np.random.Generator, size: Size, *, source: Size | None = None) -> Warp:
+        """Geometry of one sample.
+
+        Args:
+            generator: Of the sample.
+            size: Voxels that it is to have.
+            source: Voxels that it has, where they are others.
+
+        Raises:
+            ConfigError: A slice is to be turned out of its plane.
+        """
+        source = source or size
         x, y, z = (bool(flip) for flip in generator.random(3) < self.flips)
         rotation, scaling, elastic = self.rotation, self.scaling, self.elastic
+        if rotation:
+            rotation.require_within(source)
         return Warp(
             flips=(x, y, z),
             radians=rotation.draw(generator) if rotation and rotation.happens(generator) else None,
-            factors=scaling.draw(generator) if scaling and scaling.happens(generator) else None,
-            displacement=elastic.draw(generator, size) if elastic and elastic.happens(generator) else None,
+            factors=_within(scaling.draw(generator), source) if scaling and scaling.happens(generator) else None,
+            displacement=(
+                elastic.draw(generator, size, source=source) if elastic and elastic.happens(generator) else None
+            ),
         )
+
+
+def _within(factors: Triple, size: Size) -> Triple:
+    x, y, z = (factor if length > 1 else 1.0 for factor, length in zip(factors, size, strict=True))
+    return x, y, z

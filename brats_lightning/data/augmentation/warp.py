@@ -11,13 +11,13 @@ import torch
 from torch.nn.functional import pad
 
 from brats_lightning.data.augmentation.sampling import linear, nearest
-from brats_lightning.data.augmentation.spatial import Warp
+from brats_lightning.data.augmentation.spatial import Size, Warp
 from brats_lightning.data.augmentation.step import onto
 from brats_lightning.data.n4_splines import evaluate_spline
-from brats_lightning.labels import LABELS
+from brats_lightning.labels import LABELS, WHOLE
 
 LabelInterpolation = Literal["nearest", "soft"]
-Size = tuple[int, int, int]
+_VALUES = sorted({*LABELS.values(), WHOLE})
 
 
 def warp_image(image: torch.Tensor, warp: Warp, *, size: Size, grid: torch.Tensor | None) -> torch.Tensor:
@@ -50,11 +50,10 @@ def warp_label(
         return _flipped(label, warp, size).contiguous()
     if interpolation == "nearest":
         return nearest(label, grid)
-    values = sorted(LABELS.values())
-    shares = linear(torch.cat([label == value for value in values]).float(), grid)
+    shares = linear(torch.cat([label == value for value in _VALUES]).float(), grid)
     largest = 1 - shares.sum(dim=0)
     found = torch.zeros_like(largest, dtype=label.dtype)
-    for value, share in zip(values, shares, strict=True):
+    for value, share in zip(_VALUES, shares, strict=True):
         wins = share > largest
         largest = torch.where(wins, share, largest)
         found.masked_fill_(wins, value)

@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser
 
 from brats_lightning.data.augmentation.artefacts import BiasField, ModalityDropout, Noise
 from brats_lightning.data.augmentation.fused import Draws, FusedAugmentation
-from brats_lightning.data.augmentation.intensity import Brightness, Contrast, Gamma, Shift
+from brats_lightning.data.augmentation.intensity import Brightness, Contrast, Gamma, Saturation, Shift
 from brats_lightning.data.augmentation.sharpness import Blur, LowResolution
 from brats_lightning.data.augmentation.spatial import Elastic, Rotation, Scaling
 from brats_lightning.errors import ConfigError
@@ -31,6 +31,7 @@ def everything(probability: float = 1.0, **changes: Any) -> FusedAugmentation:
         "brightness": Brightness(probability=probability, factors=(-0.1, 0.1)),
         "shift": Shift(probability=probability, offsets=(-0.1, 0.1), per_channel=True),
         "contrast": Contrast(probability=probability, factors=(-0.2, 0.2)),
+        "saturation": Saturation(probability=probability, factors=(-0.3, 0.3)),
         "blur": Blur(probability=probability, sigma=(0.5, 1)),
         "low_resolution": LowResolution(probability=probability, factors=(0.5, 1)),
         "noise": Noise(probability=probability, deviation=0.1),
@@ -126,7 +127,7 @@ def test_probabilities_are_honoured() -> None:
     ):
         assert share == pytest.approx(0.3, abs=0.04)
     shares = np.mean([[values is not None for values in sample.intensities] for sample in drawn], axis=0)
-    np.testing.assert_allclose(shares, [0.3, 0, *[0.3] * 7], atol=0.04)
+    np.testing.assert_allclose(shares, [0.3, 0, *[0.3] * 8], atol=0.04)
 
 
 def test_angles_and_factors_fill_their_ranges() -> None:

@@ -16,7 +16,7 @@ from monai.transforms import (
 )
 
 from brats_lightning.data.augmentation.artefacts import BiasField, ModalityDropout, Noise
-from brats_lightning.data.augmentation.intensity import Brightness, Contrast, Gamma, Shift
+from brats_lightning.data.augmentation.intensity import Brightness, Contrast, Gamma, Saturation, Shift
 from brats_lightning.data.augmentation.sharpness import Blur, LowResolution
 from brats_lightning.data.augmentation.step import Intensity
 from brats_lightning.errors import ConfigError
@@ -96,6 +96,7 @@ def test_a_value_for_each_channel_is_each_channel_by_itself(
         (Brightness(probability=1, factors=(-0.1, 0.3)), -0.1, 0.3, 1),
         (Shift(probability=1, offsets=(0.2, 0.4), per_channel=True), 0.2, 0.4, 3),
         (Contrast(probability=1, factors=(-0.25, 0.25)), -0.25, 0.25, 1),
+        (Saturation(probability=1, factors=(-0.6, 0.6)), -0.6, 0.6, 1),
         (Gamma(probability=1, exponents=(0.7, 1.5)), 0.7, 1.5, 1),
         (Blur(probability=1, sigma=(0.5, 1.5)), 0.5, 1.5, 3),
         (LowResolution(probability=1, factors=(0.5, 1)), 0.5, 1, 1),
@@ -110,6 +111,21 @@ def test_ranges_are_honoured(step: Intensity, low: float, high: float, values: i
     assert low <= drawn.min() < low + 0.02 * (high - low)
     assert high - 0.02 * (high - low) < drawn.max() <= high
     assert drawn.mean() == pytest.approx((low + high) / 2, abs=0.05 * (high - low))
+
+
+@pytest.mark.parametrize("factor", [-1.0, -0.4, 0.0, 0.6])
+def test_saturation_mixes_each_voxel_with_its_grey_as_in_pictures(factor: float, image: torch.Tensor) -> None:
+    """As in torchvision's adjust_saturation, whose grey weighs colours unequally: s · picture + (1 − s) · grey."""
+    step, grey = Saturation(probability=1, factors=(-1, 1)), image.numpy().mean(axis=0)
+    image[:, 2:4] = 0
+    grey[2:4] = 0
+    found = step.apply(image.clone(), np.array([factor]))
+    expected = (1 + factor) * image.numpy() - factor * grey
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert not found[:, 2:4].any()  # nothing in any modality stays nothing
+    torch.testing.assert_close(found.mean(dim=0), image.mean(dim=0), rtol=0, atol=1e-5)
+    alone = step.apply(image[:1].clone(), np.array([factor]))
+    torch.testing.assert_close(alone, image[:1])
 
 
 def test_noise_has_its_deviation_and_its_seed() -> None:
@@ -149,6 +165,7 @@ def test_a_constant_image_stays_finite() -> None:
         (lambda: Brightness(probability=0.5, factors=(0.1, -0.1)), "the smaller first"),
         (lambda: Brightness(probability=0.5, factors=(-1.0, 0.1)), "above -1"),
         (lambda: Shift(probability=0.5, offsets=(0.1,)), "two numbers"),  # type: ignore[arg-type]
+        (lambda: Saturation(probability=0.5, factors=(-1.1, 0.1)), r"Saturation: factors is .* from -1 on"),
         (lambda: Gamma(probability=0.5, exponents=(0, 1)), "above 0"),
         (lambda: Noise(probability=0.5, deviation=-1), "deviation is -1"),
         (lambda: Blur(probability=0.5, sigma=(0, 1)), "above 0"),
