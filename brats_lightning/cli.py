@@ -45,6 +45,8 @@ COMMANDS = {
     ),
     "evaluate": Command("score anybody's label maps, pool folds, check a submission", "evaluation.evaluate:evaluate"),
     "radiomics": Command("measure segmented regions: size, shape, intensity, texture", "radiomics.radiomics:radiomics"),
+    "overlay": Command("draw cases with predicted segmentations, a picture a case", "reports.overlays:overlay"),
+    "repeats": Command("mean and standard deviation of scores over several runs", "reports.repeats:main", True),
     "compare": Command("say which of several methods is better, if the cases suffice", "comparison.compare:main", True),
 }
 

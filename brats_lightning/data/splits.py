@@ -132,6 +132,48 @@ class KFold:
         return _parts(train, folds[self.fold], test)
 
 
+class RepeatedHoldOut:
+    """Draw validation and test cases several times over, a run for each draw: `brats repeats` says how scores spread.
+
+    Draws are independent of each other, so that a case may be tested in several of them and in none; for every case
+    once see `KFold`.
+
+    Args:
+        repeats: Number of draws.
+        repeat: The one of this run, from 0.
+        validation: Share of the cases (below 1) or their number.
+        test: Share or number.
+        train: Number of training cases; null takes all that are left.
+        seed: Of all draws.
+    """
+
+    def __init__(
+        self,
+        *,
+        repeats: int = 5,
+        repeat: int = 0,
+        validation: float = 0.2,
+        test: float = 0,
+        train: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not 0 <= repeat < repeats:
+            raise ConfigError(f"repeat must lie in 0 … repeats − 1, found {repeat} of {repeats}")
+        self.repeats = repeats
+        self.repeat = repeat
+        # Not their sum: repeat 1 of seed 0 would be repeat 0 of seed 1.
+        own = random.Random(f"{seed} {repeat}").getrandbits(32)
+        self._draw = HoldOut(validation=validation, test=test, train=train, seed=own)
+
+    def __call__(self, cases: Sequence[Case]) -> Parts:
+        """See `Split`.
+
+        Raises:
+            ConfigError: Too few cases.
+        """
+        return self._draw(cases)
+
+
 class Listed:
     """Parts as a JSON file lists them.
 

@@ -121,6 +121,7 @@ def _quieten(task: Task) -> None:
         r".*does not have many workers.*",
         r".*exists and is not empty.*",
         r"The `srun` command is available.*",  # a hint that is wrong for a process alone
+        r".*Argument `\w+` has been deprecated.*",  # of MONAI's, whose defaults jsonargparse hands over one by one
         r"It is recommended to use `self.log\(.*sync_dist=True.*",  # all processes log the same
     ):
         warnings.filterwarnings("ignore", message)

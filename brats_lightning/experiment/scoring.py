@@ -13,17 +13,18 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from brats_lightning.cluster.signals import stop_if_asked
 from brats_lightning.data.splits import EveryCase
-from brats_lightning.errors import BratsError, ConfigError
+from brats_lightning.errors import ConfigError
 from brats_lightning.experiment.training import BratsCLI
 from brats_lightning.inference.models.checkpoints import POSTPROCESSING, TRAINED_ON, read_checkpoint
 from brats_lightning.inference.native import NativeLabels
 from brats_lightning.inference.postprocessing.postprocess import steps_of
 from brats_lightning.inference.predictor.predictor import Precision, PredictorOptions
-from brats_lightning.reports.scores import print_scores, write_scores
+from brats_lightning.reports.score_files import ScoredPart
+from brats_lightning.reports.scored_run import report_scores
 from brats_lightning.runs import CONFIG, SPLIT, find_checkpoint, run_of_checkpoint
 
-PART_SCORED = {"validate": "validation", "test": "test"}
 Scored = Literal["native", "preprocessed"]
+Validated = Literal["validation", "train"]
 log = logging.getLogger("brats_lightning")
 
 
@@ -51,12 +52,21 @@ class ScoringCLI(BratsCLI):
                 default=None,
                 help="Steps from probabilities to labels; null takes those tuned for the checkpoint, [] none.",
             )
+        if subcommand == "validate":
+            what = "Which of the run's cases: those that chose the checkpoint, or those it was trained on."
+            parser.add_argument("--part", type=Validated, default="validation", help=what)
         return parser
 
     def before_instantiate_classes(self) -> None:
         """See `BratsCLI`; scoring keeps nothing and draws nothing."""
         super().before_instantiate_classes()
         self.trainer_defaults["callbacks"] = [StopIfAsked(), *self.trainer_defaults["callbacks"]]
+
+    @property
+    def _part(self) -> ScoredPart:
+        """Of the run's split, whose cases are scored."""
+        part: ScoredPart = "test" if self.config.subcommand == "test" else self._chosen.part
+        return part
 
     def _settle(self, chosen: Namespace) -> None:
         """A run's own data are scored by its split; other data, and those of a lone checkpoint, as a whole."""
@@ -70,11 +80,15 @@ class ScoringCLI(BratsCLI):
         if own is not None and (own / SPLIT).is_file() and _same_data(own, chosen.data.root):
             chosen.data.split_file = own / SPLIT
             return
+        if self._part == "train":
+            raise ConfigError(
+                f"--part train scores the cases that a run was trained on, as its {SPLIT} lists them: give --run alone"
+            )
         chosen.data.split_file = None
         chosen_split = chosen.data.split.class_path if chosen.data.split is not None else ""
         if not chosen_split.endswith((".Listed", ".EveryCase")):
             seen = own / SPLIT if own is not None and (own / SPLIT).is_file() else None
-            arguments = Namespace(part=PART_SCORED[self.config.subcommand], unseen_by=seen)
+            arguments = Namespace(part=self._part, unseen_by=seen)
             chosen.data.split = Namespace(class_path=f"{EveryCase.__module__}.EveryCase", init_args=arguments)
             unknown = "" if seen else "; which cases it was trained on is not known here"
             log.warning("scoring all labelled cases of %s%s", chosen.data.root, unknown)
@@ -86,18 +100,20 @@ class ScoringCLI(BratsCLI):
             BratsError: The checkpoint cannot be read.
         """
         chosen = self._chosen
+        self.datamodule.validation_part = "validation" if self._part == "test" else self._part
         options: PredictorOptions = self._get(self.config_init, "inference")
         if chosen.grid == "preprocessed":
             if chosen.postprocessing or options != PredictorOptions():
                 raise ConfigError("inference and postprocessing are for --grid native, as `brats predict` works")
             return
+        self.datamodule.whole_volumes = True
         checkpoint = read_checkpoint(Path(chosen.ckpt_path))
         stored = checkpoint.get(POSTPROCESSING, [])
         steps = steps_of(stored if chosen.postprocessing is None else chosen.postprocessing)
         if options.precision == "auto":
             options = replace(options, precision=_precision_of(self.trainer))
         self.model.native = NativeLabels(
-            partial(self.datamodule.cases_of, PART_SCORED[str(self.subcommand)]),
+            partial(self.datamodule.cases_of, self._part),
             self.datamodule.cache,
             options=options,
             postprocessing=steps,
@@ -117,18 +133,20 @@ class ScoringCLI(BratsCLI):
     def _report(self) -> None:
         if not self.trainer.is_global_zero or self.run is None:
             return
-        part, checkpoint = PART_SCORED[str(self.subcommand)], Path(self._chosen.ckpt_path)
+        checkpoint, grid = Path(self._chosen.ckpt_path), str(self._chosen.grid)
         # The best checkpoint of a run on its own cases is what one looks for; anything else says what it is.
         others = "" if checkpoint.stem == "best" else f"_{checkpoint.stem}"
         others += "" if self.datamodule.split_file else f"_{self.datamodule.root.name}"
-        others += "" if self._chosen.grid == "native" else f"_{self._chosen.grid}"
-        path = self.run / f"scores_{part}{others}.csv"
-        print_scores(self.model.scores, title=f"{part} cases on the {self._chosen.grid} grid, {checkpoint}")
-        try:
-            write_scores(path, self.model.scores, grid=self._chosen.grid, checkpoint=str(checkpoint))
-        except OSError as error:
-            raise BratsError(f"the scores above could not be written to {path} ({error.strerror})") from error
-        log.info("scores of each case: %s", path)
+        others += "" if grid == "native" else f"_{grid}"
+        report_scores(
+            self.model.scores,
+            vars(self.trainer)["callbacks"],  # which Lightning does not declare
+            folder=self.run,
+            part=f"{self._part}{others}",
+            title=f"{self._part} cases on the {grid} grid, {checkpoint}",
+            grid=grid,
+            checkpoint=str(checkpoint),
+        )
 
 
 def _precision_of(trainer: Trainer) -> Precision:

@@ -252,17 +252,21 @@ class BratsCLI(LightningCLI):
         """Say how many work together; look for what would end a run only after its first epoch.
 
         Raises:
-            ConfigError: Something is monitored that is never logged.
+            ConfigError: Something is monitored that is never logged, or encoder weights that do not fit.
         """
+        if self._chosen.ckpt_path is None:
+            self.model.require_encoder_weights()
         say_processes(self.trainer, batch_size=self.datamodule.batch_size)
         callbacks = _as_list(self._get(self.config_init, "trainer").get("callbacks") or [])
         watching = {type(callback).__name__: getattr(callback, "monitor", None) for callback in callbacks}
         if (scheduler := self._chosen.model.scheduler) is not None:
             watching[scheduler.class_path.rpartition(".")[2]] = scheduler.get("init_args", Namespace()).get("monitor")
+        logged = [*self.model.logged_names, *(name for each in callbacks for name in getattr(each, "logged_names", []))]
         for name, monitor in watching.items():
-            if monitor is not None and monitor not in self.model.logged_names:
-                logged = ", ".join(self.model.logged_names)
-                raise ConfigError(f"{name} monitors {monitor!r}, which is not logged: expected one of {logged}")
+            if monitor is not None and monitor not in logged:
+                raise ConfigError(
+                    f"{name} monitors {monitor!r}, which is not logged: expected one of {', '.join(logged)}"
+                )
 
     def after_fit(self) -> None:
         """Say where everything lies."""
@@ -295,10 +299,11 @@ def _name_of(chosen: Namespace) -> str:
 
 
 def _job_type(chosen: Namespace) -> str:
-    """Folds of one experiment are told apart."""
+    """Folds and repeats of one experiment are told apart."""
     split = chosen.data.split
-    fold = None if split is None else split.get("init_args", Namespace()).get("fold")
-    return "fit" if fold is None else f"fold-{fold}"
+    settings = Namespace() if split is None else split.get("init_args", Namespace())
+    numbers = {name: settings.get(name) for name in ("fold", "repeat")}
+    return next((f"{name}-{number}" for name, number in numbers.items() if number is not None), "fit")
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -16,7 +16,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from brats_lightning.labels import LABELS, MODALITIES, TISSUES
+from brats_lightning.labels import LABELS, MODALITIES, TISSUES, WHOLE
 
 REGION_COLOURS: Mapping[str, str] = {
     "ET": "#F0E442", "ED": "#56B4E9", "NCR": "#D55E00", "RC": "#009E73", "CC": "#CC79A7",
@@ -25,8 +25,11 @@ REGION_COLOURS: Mapping[str, str] = {
 """A region's colour in every picture, told apart by every eye (Okabe and Ito, Color Universal Design, 2008)."""
 
 TITLES = {"t1n": "T1", "t1c": "T1 contrast", "t2w": "T2", "t2f": "FLAIR"}
-TISSUE_TITLES = {"ET": "ET  enhancing tumour", "ED": "ED  oedema", "NCR": "NCR  necrotic core"}
-OUTSIDE_IN = ("ED", "RC", "CC", "ET", "NCR")
+REGION_TITLES = {
+    "ET": "ET  enhancing tumour", "ED": "ED  oedema", "NCR": "NCR  necrotic core", "WT": "WT  whole tumour",
+}  # fmt: skip
+OUTSIDE_IN: Mapping[str, int] = {"WT": WHOLE, **{name: LABELS[name] for name in ("ED", "RC", "CC", "ET", "NCR")}}
+"""What is drawn, with its label, in this order: tumour of no stated tissue has the colour of the whole tumour."""
 BACKGROUND, TEXT, FAINT = "#000000", "#F2F4F7", "#9AA4B2"
 FILL_OPACITY = 0.35
 MARGIN_MM, SCALE_BAR_MM, MM_PER_INCH = 9.0, 50.0, 62.0
@@ -37,7 +40,7 @@ Extent = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class _View:
+class View:
     """A plane through a volume in RAS order; its horizontal axis runs against its index.
 
     Args:
@@ -56,7 +59,7 @@ class _View:
         return plane
 
 
-_AXIAL, _CORONAL, _SAGITTAL = _View("axial", 2, "RLPA"), _View("coronal", 1, "RLIS"), _View("sagittal", 0, "APIS")
+AXIAL, CORONAL, SAGITTAL = View("axial", 2, "RLPA"), View("coronal", 1, "RLIS"), View("sagittal", 0, "APIS")
 
 
 def overlay(
@@ -80,32 +83,32 @@ def overlay(
         prediction: (X, Y, Z) integers to compare with the reference.
         modalities: Names of the image's channels in their order.
     """
-    box = _foreground_box(image, spacing_mm)
-    grey = np.stack([_windowed(channel, box) for channel in image])
+    box = foreground_box(image, spacing_mm)
+    grey = np.stack([windowed(channel, box) for channel in image])
     segmentations = {"reference": label[box]} | ({} if prediction is None else {"prediction": prediction[box]})
     centre = _centre(segmentations.values(), grey.shape[1:])
     names = [TITLES.get(name, name) for name in modalities]
     best = names.index("FLAIR") if "FLAIR" in names else 0  # the whole tumour is bright on FLAIR
-    panels = [(_AXIAL, channel, name) for channel, name in enumerate(names)]
-    panels += [(view, best, f"{names[best]}, {view.name}") for view in (_CORONAL, _SAGITTAL)]
+    panels = [(AXIAL, channel, name) for channel, name in enumerate(names)]
+    panels += [(view, best, f"{names[best]}, {view.name}") for view in (CORONAL, SAGITTAL)]
     lengths_mm = np.multiply(grey.shape[1:], spacing_mm)
     extents = [(float(w), float(h)) for w, h in (np.delete(lengths_mm, view.axis) for view, _, _ in panels)]
 
-    figure, cells = _canvas(extents, rows=1 + len(segmentations))
+    figure, cells = canvas(extents, rows=1 + len(segmentations))
     for column, (view, channel, name) in enumerate(panels):
         for row, segmentation in zip(cells, [None, *segmentations.values()], strict=True):
             colours = None if segmentation is None else view.cut(segmentation, centre)
-            _draw(row[column], view.cut(grey[channel], centre), colours, extents[column])
+            draw(row[column], view.cut(grey[channel], centre), colours, extents[column])
         cells[0][column].set_title(name, color=TEXT, fontsize=12, pad=7)
-        _mark(cells[0][column], view)
+        mark(cells[0][column], view)
     for row, name in zip(cells, ["image", *segmentations], strict=True):
         row[0].set_ylabel(name, color=FAINT, fontsize=11)
-    _scale_bar(cells[0][len(image) - 1])
-    _caption(figure, title, set(np.unique(np.stack(list(segmentations.values()))).tolist()))
+    scale_bar(cells[0][len(image) - 1])
+    caption(figure, title, set(np.unique(np.stack(list(segmentations.values()))).tolist()))
     figure.savefig(path, dpi=130, facecolor=BACKGROUND)
 
 
-def _foreground_box(image: Array, spacing_mm: Sequence[float]) -> tuple[slice, slice, slice]:
+def foreground_box(image: Array, spacing_mm: Sequence[float]) -> tuple[slice, slice, slice]:
     """Bounding box of what differs from the corner's value, with a margin."""
     foreground = (image != image[:, :1, :1, :1]).any(axis=0)
     box = []
@@ -117,7 +120,7 @@ def _foreground_box(image: Array, spacing_mm: Sequence[float]) -> tuple[slice, s
     return box[0], box[1], box[2]
 
 
-def _windowed(channel: Array, box: tuple[slice, slice, slice]) -> Array:
+def windowed(channel: Array, box: tuple[slice, slice, slice]) -> Array:
     """Grey values from 0 to 1 inside a box, the background black."""
     cropped = channel[box].astype(np.float32)
     foreground = channel[box] != channel[0, 0, 0]
@@ -136,7 +139,7 @@ def _centre(segmentations: Iterable[Array], shape: Sequence[int]) -> tuple[int, 
     return tuple(size // 2 for size in shape)
 
 
-def _canvas(extents_mm: Sequence[Extent], *, rows: int) -> tuple[Figure, list[list[Axes]]]:
+def canvas(extents_mm: Sequence[Extent], *, rows: int) -> tuple[Figure, list[list[Axes]]]:
     """A figure with rows of axes of equal height, all on one scale of mm to the inch."""
     widths = [width / MM_PER_INCH for width, _ in extents_mm]
     tallest_mm = max(height for _, height in extents_mm)
@@ -157,7 +160,7 @@ def _canvas(extents_mm: Sequence[Extent], *, rows: int) -> tuple[Figure, list[li
     return figure, cells
 
 
-def _draw(axes: Axes, plane: Array, segmentation: Array | None, extent_mm: Extent) -> None:
+def draw(axes: Axes, plane: Array, segmentation: Array | None, extent_mm: Extent) -> None:
     """Draw a plane in grey, and fill and outline the labels of its segmentation."""
     width, height = extent_mm
     extent = (0.0, width, 0.0, height)
@@ -166,8 +169,8 @@ def _draw(axes: Axes, plane: Array, segmentation: Array | None, extent_mm: Exten
         return
     rows, columns = ((np.arange(-1, n + 1) + 0.5) / n for n in segmentation.shape)  # padded: outlines close
     fill = np.zeros((*segmentation.shape, 4))
-    for name in OUTSIDE_IN:  # neighbours share a border: the inner outline is drawn last, on top
-        mask = segmentation == LABELS[name]
+    for name, value in OUTSIDE_IN.items():  # neighbours share a border: the inner outline is drawn last, on top
+        mask = segmentation == value
         if mask.any():
             fill[mask] = to_rgba(REGION_COLOURS[name], FILL_OPACITY)
             padded = np.pad(mask, 1).astype(float)
@@ -175,13 +178,14 @@ def _draw(axes: Axes, plane: Array, segmentation: Array | None, extent_mm: Exten
     axes.imshow(fill, origin="lower", extent=extent, interpolation="nearest")
 
 
-def _mark(axes: Axes, view: _View) -> None:
+def mark(axes: Axes, view: View) -> None:
     """Name the directions at the four edges."""
     for letter, (x, y) in zip(view.marks, ((0.03, 0.5), (0.97, 0.5), (0.5, 0.03), (0.5, 0.97)), strict=True):
         axes.text(x, y, letter, transform=axes.transAxes, color=FAINT, fontsize=9, ha="center", va="center")
 
 
-def _scale_bar(axes: Axes) -> None:
+def scale_bar(axes: Axes) -> None:
+    """Draw a bar of 5 cm at the right of the bottom."""
     right, bottom = axes.get_xlim()[1] - 3, axes.get_ylim()[0] + 4
     axes.plot([right - SCALE_BAR_MM, right], [bottom] * 2, color=TEXT, linewidth=2, solid_capstyle="butt")
     axes.text(
@@ -189,14 +193,16 @@ def _scale_bar(axes: Axes) -> None:
     )
 
 
-def _caption(figure: Figure, title: str, values: set[int]) -> None:
-    """Write the title above, and below the legend: the three tissues and whatever else was found."""
+def caption(figure: Figure, title: str, values: set[int]) -> None:
+    """Write the title above, and below the legend: whatever was found, and the three tissues unless it is masks."""
     width, height = figure.get_size_inches().tolist()
     figure.text(LEFT / width, 1 - 0.27 / height, title, color=TEXT, fontsize=15, va="center")
-    names = [*TISSUES, *(name for name, value in LABELS.items() if value in values and name not in TISSUES)]
+    found = [name for name, value in OUTSIDE_IN.items() if value in values]
+    always = () if found == ["WT"] else TISSUES
+    names = [*always, *(name for name in found if name not in always)]
     fills = [to_rgba(REGION_COLOURS[name], FILL_OPACITY) for name in names]
     patches = [
-        Patch(facecolor=fill, edgecolor=REGION_COLOURS[name], label=TISSUE_TITLES.get(name, name))
+        Patch(facecolor=fill, edgecolor=REGION_COLOURS[name], label=REGION_TITLES.get(name, name))
         for fill, name in zip(fills, names, strict=True)
     ]
     legend = figure.legend(handles=patches, loc="lower left", ncols=len(names), frameon=False, labelcolor=TEXT)

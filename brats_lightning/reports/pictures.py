@@ -10,7 +10,9 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from brats_lightning.labels import MODALITIES
+from brats_lightning.model.scored_case import ScoredCase
 from brats_lightning.reports.figures import overlay
+from brats_lightning.reports.slice_figure import overlay_slices
 
 FIGURES = "figures"
 FRAME_VOXELS = 4
@@ -45,17 +47,31 @@ class OverlayPictures(Callback):
         folder = Path(trainer.default_root_dir) / FIGURES
         for scored in outputs["scored"][: self.cases - self._drawn]:
             folder.mkdir(parents=True, exist_ok=True)
-            image = scored.image()
-            overlay(
-                _with_dark_background(image),
-                _framed(scored.reference.cpu().numpy()),
-                prediction=_framed(scored.prediction.cpu().numpy()),
-                spacing_mm=scored.spacing_mm,
-                path=folder / f"{scored.case}.png",
-                modalities=_modalities(trainer, len(image)),
-                title=f"{scored.case} · {Path(trainer.default_root_dir).name}",
-            )
+            _draw(trainer, scored, folder / f"{scored.case}.png")
             self._drawn += 1
+
+
+def _draw(trainer: Trainer, scored: ScoredCase, path: Path) -> None:
+    image = scored.image()
+    reference, prediction = (_framed(labels.cpu().numpy()) for labels in (scored.reference, scored.prediction))
+    framed, spacing_mm = _with_dark_background(image), scored.spacing_mm
+    modalities = _modalities(trainer, len(image))
+    title = f"{scored.case} · {Path(trainer.default_root_dir).name}"
+    if image.shape[-1] == 1:  # there is but one plane, and a picture's place in the world is not known
+        sides = {"prediction": prediction, "reference": reference}
+        overlay_slices(
+            framed, sides, spacing_mm=spacing_mm, path=path, title=title, modalities=modalities, placed=False
+        )
+        return
+    overlay(
+        framed,
+        reference,
+        prediction=prediction,
+        spacing_mm=spacing_mm,
+        path=path,
+        modalities=modalities,
+        title=title,
+    )
 
 
 def _modalities(trainer: Trainer, channels: int) -> Sequence[str]:
@@ -72,5 +88,6 @@ def _with_dark_background(image: torch.Tensor) -> Array:
 
 
 def _framed(array: Array) -> Array:
-    """Add background around the last three axes: a crop to the brain leaves no room for marks."""
-    return np.pad(array, [(0, 0)] * (array.ndim - 3) + [(FRAME_VOXELS, FRAME_VOXELS)] * 3)
+    """Add background around the last three axes: a crop to the brain leaves no room for marks; a slice stays one."""
+    frame = [FRAME_VOXELS, FRAME_VOXELS, 0 if array.shape[-1] == 1 else FRAME_VOXELS]
+    return np.pad(array, [(0, 0)] * (array.ndim - 3) + [(voxels, voxels) for voxels in frame])

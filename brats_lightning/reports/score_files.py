@@ -11,6 +11,7 @@ from brats_lightning.errors import BratsError
 from brats_lightning.reports.score_kinds import CONVENTIONS, DESCRIPTIONS, score_kind
 
 Part = Literal["test", "validation"]
+ScoredPart = Literal["train", "validation", "test"]
 Row: TypeAlias = tuple[str, str]
 """A case and a region."""
 
@@ -69,7 +70,7 @@ def read_score_files(paths: Sequence[Path], *, part: Part | None = None) -> list
             f"{test} has scores of test cases, {validation} of validation cases only: "
             "choose by --part validation, or run `brats test` on both"
         )
-    return [read_score_file(file, name=name) for file, name in zip(found, _names(paths), strict=True)]
+    return [read_score_file(file, name=name) for file, name in zip(found, short_names(paths), strict=True)]
 
 
 def _scores_in(path: Path, part: Part | None) -> Path:
@@ -85,7 +86,7 @@ def _scores_in(path: Path, part: Part | None) -> Path:
     raise BratsError(f"{path} has no {' or '.join(names)}: write one by `brats {command} --run {path}`")
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
+def short_names(paths: Sequence[Path]) -> list[str]:
     """A short name for each: of its file or folder, with as many folders above as tell them apart; then numbers."""
     parts = [path.absolute().parts[1:] if path.is_dir() else _without_stock_name(path) for path in paths]
     depths = range(1, max(map(len, parts)) + 1)

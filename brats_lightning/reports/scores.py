@@ -102,16 +102,17 @@ def write_scores(path: Path, scores: "RegionScores", *, grid: str, checkpoint: s
     )
 
 
-def print_scores(scores: "RegionScores", *, title: str, console: Console | None = None) -> None:
+def print_scores(scores: "RegionScores", *, title: str, of: str = "case", console: Console | None = None) -> None:
     """Print mean ± standard deviation over cases for each region, undefined scores left out.
 
     Args:
         scores: After `compute`.
         title: Above the table.
+        of: What was scored, in the singular.
         console: Standard output where None.
     """
     rows = scores.rows
-    cases = f"{len(rows)} case" if len(rows) == 1 else f"{len(rows)} cases"
+    cases = f"{len(rows)} {of}" if len(rows) == 1 else f"{len(rows)} {of}s"
     caption = f"{cases} · voxel accuracy {_spread(rows, 'accuracy')} · empty masks: {scores.empty.name} convention"
     table = Table(title=escape(title), caption=caption)
     table.add_column("region")

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brats_lightning.data.case import Case
-from brats_lightning.data.splits import PARTS, EveryCase, HoldOut, KFold, Listed, Parts, Split, require_cases
+from brats_lightning.data.splits import (
+    PARTS,
+    EveryCase,
+    HoldOut,
+    KFold,
+    Listed,
+    Parts,
+    RepeatedHoldOut,
+    Split,
+    require_cases,
+)
 from brats_lightning.errors import ConfigError
 
 
@@ -36,6 +46,9 @@ SPLITS = st.one_of(
         HoldOut, validation=st.sampled_from([0.01, 0.1, 0.3, 1, 5]), test=st.sampled_from([0, 0.1, 2]), seed=SEEDS
     ),
     st.builds(KFold, folds=st.just(4), fold=st.integers(0, 3), test=st.sampled_from([0, 0.2, 3]), seed=SEEDS),
+    st.builds(
+        RepeatedHoldOut, repeats=st.just(4), repeat=st.integers(0, 3), test=st.sampled_from([0, 0.1, 2]), seed=SEEDS
+    ),
 )
 
 
@@ -80,6 +93,18 @@ def test_folds_validate_every_case_once(scans: list[int], seed: int, test: float
     assert max(sizes) - min(sizes) <= max(scans)
 
 
+def test_each_repeat_is_a_draw_of_its_own() -> None:
+    cases = cases_of([1] * 60)
+    # Repeat 1 of a seed is repeat 0 of no other.
+    draws = {RepeatedHoldOut(repeat=n, test=12, seed=seed)(cases).test for seed in range(3) for n in range(5)}
+    assert len(draws) == 15
+    assert RepeatedHoldOut(repeat=3, seed=1)(cases) == RepeatedHoldOut(repeats=9, repeat=3, seed=1)(cases)
+    # Of 60 cases with 12 tested in each of 40 draws, each is tested eight times on average.
+    tested = [case for n in range(40) for case in RepeatedHoldOut(repeats=40, repeat=n, test=12)(cases).test]
+    times = [tested.count(case.id) for case in cases]
+    assert 0 < min(times) < 8 < max(times) < 20
+
+
 @pytest.mark.parametrize(
     ("split", "total", "expected"),
     [
@@ -92,6 +117,7 @@ def test_folds_validate_every_case_once(scans: list[int], seed: int, test: float
         (HoldOut(validation=0, test=3), 10, (7, 0, 3)),
         (HoldOut(validation=1, test=1), 3, (1, 1, 1)),
         (KFold(folds=5, fold=4), 11, (9, 2, 0)),
+        (RepeatedHoldOut(repeat=4, validation=2, test=3, train=4), 10, (4, 2, 3)),
         (KFold(folds=3, fold=0, test=0.1), 10, (6, 3, 1)),
     ],
 )
@@ -126,6 +152,9 @@ def test_numbers_that_make_no_sense_are_refused() -> None:
     for folds, fold in ((1, 0), (5, 5), (5, -1)):
         with pytest.raises(ConfigError, match=f"found {fold} of {folds}"):
             KFold(folds=folds, fold=fold)
+    for repeats, repeat in ((5, 5), (5, -1), (0, 0)):
+        with pytest.raises(ConfigError, match=f"found {repeat} of {repeats}"):
+            RepeatedHoldOut(repeats=repeats, repeat=repeat)
 
 
 def test_what_is_stored_is_read_again(tmp_path: Path) -> None:
