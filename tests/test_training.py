@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,10 +20,12 @@ from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
 from brats_lightning.cli import main
+from brats_lightning.data.batches import collate
 from brats_lightning.data.cache import CaseCache
 from brats_lightning.data.cases import find_cases
-from brats_lightning.data.dataset import CaseDataset, ShuffledDraws, collate
+from brats_lightning.data.dataset import CaseDataset
 from brats_lightning.data.homes import MemoryHome
+from brats_lightning.data.order import ShuffledDraws
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.model.module import SegmentationModule
 
@@ -176,7 +180,7 @@ def test_one_real_case_can_be_overfitted(home: Path, shared: Path) -> None:
     torch.manual_seed(0)
     found = find_cases(shared / "data" / "brats")
     case = next(case for case in found.cases if case.id == "BraTS2021_01659")
-    cache = CaseCache(Preprocessing(size=(48, 48, 48)), MemoryHome())
+    cache = CaseCache(Preprocessing(size=(32, 32, 32)), MemoryHome())
     # Sixteen times the same case an epoch: two a batch, as a batch of one takes a slow path on CPUs.
     dataset = CaseDataset(cache, [case] * 16)
     train = DataLoader(dataset, batch_size=2, sampler=ShuffledDraws(16, seed=0), collate_fn=collate)
@@ -208,7 +212,10 @@ def test_ctrl_c_says_how_to_go_on(home: Path, phantoms: Path) -> None:
     Path("cases").symlink_to(phantoms)
     Path("killed.yaml").write_text(KILLED.replace("max_epochs: 40", "max_epochs: 100000"))
     command = [sys.executable, "-W", "ignore", "-m", "brats_lightning", "fit", "--config=killed.yaml", "--run=run"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as victim:
+    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    # A shell has its background jobs ignore Ctrl-C, and their children with them.
+    pipes["preexec_fn"] = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, **pipes) as victim:
         while not Path("run/checkpoints/last.ckpt").exists():
             assert victim.poll() is None
             time.sleep(0.02)
