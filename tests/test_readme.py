@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 from jsonargparse import auto_parser
 
 from brats_lightning.cli import COMMANDS, _spelled_out, main
@@ -51,7 +52,8 @@ def test_options_of_experiments_are_accepted(
     with pytest.raises(SystemExit) as stop:
         main([*words, "--print_config"])
     assert stop.value.code in (0, None)
-    assert "class_path: monai.networks.nets.UNet" in capsys.readouterr().out
+    config = yaml.safe_load((ROOT / words[words.index("--config") + 1]).read_text())
+    assert f"class_path: {config['model']['network']['class_path']}\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", FUNCTIONS, ids=" ".join)
