@@ -42,6 +42,8 @@ PLATEAU = [
     "--model.scheduler.threshold=10",  # every epoch counts as a bad one, so that the rate falls
 ]
 
+CONVOLUTION = {"in_channels": 4, "out_channels": 4, "kernel_size": 1}
+
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phantoms: Path) -> Path:
@@ -275,6 +277,15 @@ def test_configurations_stack_and_the_command_line_comes_last(home: Path, capsys
         (["--data.split.validation=0"], "the split has no validation cases"),
         (["--model.regions=[WT]"], "BestCheckpoint monitors 'val/dice_mean_ET_ED_NCR', which is not logged"),
         ([*PLATEAU, "--model.scheduler.monitor=val/los"], "ReduceLROnPlateau monitors 'val/los'"),
+        (
+            [
+                "--data.slices.planes=[coronal]",
+                "--model.network=brats_lightning.model.slice_wise.SliceWise",
+                "--model.network.network=torch.nn.Conv2d",
+                *(f"--model.network.network.{name}={value}" for name, value in CONVOLUTION.items()),
+            ],
+            "model.network cuts volumes in axial slices, and data.slices.planes is ['coronal']",
+        ),
         (["--trainer.devices=0"], "devices"),
         (["--data.workers=-1"], "data.workers must not be negative"),
         (["--ckpt_path=tiny.yaml"], "is no checkpoint, or one that was cut short"),

@@ -1,5 +1,6 @@
 """A run that was stopped after any of its batches, and gone on with, is the run that was not stopped."""
 
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from brats_lightning.cluster.signals import Stopped
 from brats_lightning.data.feeding.loader import ResidentLoader
 from brats_lightning.data.feeding.resident import ResidentCase
 from brats_lightning.data.order import ShuffledDraws
+from brats_lightning.data.slices import Place, slice_of
 from brats_lightning.labels import CASE, IMAGE, LABEL, SEED, SPACING
 from brats_lightning.loggers.metrics_csv import MetricsCsv
 from brats_lightning.model.callbacks import BestCheckpoint, LastCheckpoint
@@ -29,6 +31,8 @@ from brats_lightning.model.ema import ExponentialMovingAverage
 from brats_lightning.model.losses import DiceFocal
 from brats_lightning.model.module import SegmentationModule
 from brats_lightning.model.random_state import RandomState
+from brats_lightning.model.restore_best import RestoreBestWeights
+from brats_lightning.model.slice_wise import SliceWise
 
 EPOCHS, BATCHES = 2, 5
 """Of every run here, unless it is said otherwise; a batch is two samples, the last one of an epoch a single one."""
@@ -51,6 +55,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "parts of epochs": {"limit_train_batches": 3},
     "steps instead of epochs": {"max_epochs": -1, "max_steps": 8},
     "steps, validated in mid-epoch": {"max_epochs": -1, "max_steps": 8, "val_check_interval": 2},
+    "slices of the cases": {"flat": True},
+    "back to the best weights": {"dwells": True, "max_epochs": 4},
     "steps and epochs": {"max_epochs": 2, "max_steps": 100, "patience": 5, "scheduler": PLATEAU},
 }
 pytestmark = [
@@ -102,9 +108,20 @@ def cases(count: int = 4) -> list[ResidentCase]:
     return made
 
 
-def training_batches() -> ResidentLoader:
-    order = ShuffledDraws(4, samples=2 * BATCHES - 1, seed=7)
-    return ResidentLoader(cases(), sampler=order, batch_size=2, device=torch.device("cpu"))
+def slices() -> list[ResidentCase]:
+    """Three coronal ones of each case."""
+    made = []
+    for case, index in itertools.product(cases(), (2, 3, 5)):
+        place = Place(1, index)
+        image, label = (slice_of(volume, place) for volume in (case.image, case.label))
+        made.append(ResidentCase(f"{case.case} {index}", image, label, torch.ones(3), case.foreground))
+    return made
+
+
+def training_batches(*, flat: bool) -> ResidentLoader:
+    samples = slices() if flat else cases()
+    order = ShuffledDraws(len(samples), samples=2 * BATCHES - 1, seed=7)
+    return ResidentLoader(samples, sampler=order, batch_size=2, device=torch.device("cpu"))
 
 
 def validation_batches() -> Any:
@@ -121,13 +138,16 @@ def part_of_run(
     scheduler: Any = None,
     interval: Any = "epoch",
     patience: int | None = None,
+    flat: bool = False,
+    dwells: bool = False,
     **settings: Any,
 ) -> tuple[bool, Diary]:
     """Begin a run, or go on with it: whether it was stopped, and what was seen of it."""
     signals.forget()
     last = folder / "checkpoints" / "last.ckpt"
     torch.manual_seed(99 if last.exists() else 3)
-    network = UNet(3, 4, 4, channels=(4, 8), strides=(2,), dropout=0.3)
+    network: Any = UNet(2 if flat else 3, 4, 4, channels=(4, 8), strides=(2,), dropout=0.3)
+    network = SliceWise(network, planes=("coronal",)) if flat else network
     module = SegmentationModule(
         network,
         DiceFocal(),
@@ -137,7 +157,8 @@ def part_of_run(
         scores=["dice"],
     )
     diary = Diary(stop=stop)
-    callbacks = [diary, RandomState(), ExponentialMovingAverage(0.5), LastCheckpoint(minutes=None)]
+    weights = RestoreBestWeights(mode="max", optimizer="restore") if dwells else ExponentialMovingAverage(0.5)
+    callbacks = [diary, RandomState(), weights, LastCheckpoint(minutes=None)]
     if settings.get("limit_val_batches") != 0:
         callbacks.insert(3, BestCheckpoint())
     if patience is not None:
@@ -157,7 +178,9 @@ def part_of_run(
     )
     goes_on_from = last if last.exists() else None
     try:
-        trainer.fit(module, training_batches(), validation_batches(), ckpt_path=goes_on_from, weights_only=True)
+        trainer.fit(
+            module, training_batches(flat=flat), validation_batches(), ckpt_path=goes_on_from, weights_only=True
+        )
     except Stopped:
         return True, diary
     return False, diary
@@ -167,7 +190,7 @@ def kept(folder: Path) -> dict[str, Any]:
     """What is left of a run, as text that shows each bit; Lightning forgets a score that nothing depends on."""
     stored = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     names = ("epoch", "global_step", "state_dict", "trained_weights", "optimizer_states", "lr_schedulers", "train_loss")
-    left = {name: stored[name] for name in names}
+    left = {name: stored.get(name) for name in names}
     for name, state in stored["callbacks"].items():
         forgotten = {"current_score", "dirpath", "best_model_path", "kth_best_model_path", "best_k_models"}
         left[name] = {key: value for key, value in state.items() if key not in forgotten}
@@ -199,6 +222,8 @@ def test_a_stop_after_any_batch_changes_nothing(name: str, tmp_path: Path) -> No
     stopped, uncut = part_of_run(tmp_path / "uncut", **settings)
     assert not stopped
     expected = kept(tmp_path / "uncut")
+    if settings.get("dwells"):  # or nothing is shown
+        assert expected["optimizer_states"][0]["param_groups"][0]["lr"] < 0.02
     stops = 0
     for batch in range(1, len(uncut.seen) + 1):
         folder = tmp_path / f"stopped-{batch}"

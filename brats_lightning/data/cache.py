@@ -64,6 +64,10 @@ class CaseCache:
             self.home.save(name, sample)
         return sample
 
+    def key(self, case: Case) -> str:
+        """Digits that stand for the contents of a case's files and the settings; empty where nothing is kept."""
+        return self._name(case).rpartition("-")[2] if self._keeps else ""
+
     def missing(self, cases: Sequence[Case]) -> list[Case]:
         """Cases that have no entry yet."""
         if not self._keeps:

@@ -30,6 +30,7 @@ from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.data.slices import Slices
 from brats_lightning.data.splits import PARTS, HoldOut, Parts, Split, require_cases
 from brats_lightning.errors import ConfigError, DatasetError, Problem
+from brats_lightning.labels import MASK
 from brats_lightning.machine import lent_cores, usable_cores
 
 log = logging.getLogger(__name__)
@@ -258,8 +259,9 @@ class BratsDataModule(LightningDataModule):
 
     def _say(self, parts: Parts) -> None:
         counts = ", ".join(f"{len(getattr(parts, part))} {part}" for part in self._needed)
-        editions = ", ".join(sorted({case.edition for case in self._of(parts, *self._needed)}))
-        log.info("cases: %s (BraTS %s)", counts, editions)
+        editions = sorted({case.edition for case in self._of(parts, *self._needed)})
+        named = ["masks of the tumour" if edition == MASK else f"BraTS {edition}" for edition in editions]
+        log.info("cases: %s (%s)", counts, ", ".join(named))
 
     @staticmethod
     def _write(parts: Parts, path: Path) -> None:
@@ -318,8 +320,9 @@ class BratsDataModule(LightningDataModule):
         resident = self._place_cases()
         dataset = CaseDataset(self.cache, cases, augmentation=self.transforms, patches=self.patches, slices=self.slices)
         samples = dataset.samples if resident is None else len(resident)
-        what = "training cases" if self.slices is None else "training slices"
-        require_shares(samples, ranks=self._ranks, what=what)
+        if not samples:
+            raise ConfigError("data.slices: no training slice shows tumour: widen its range, or set tumour to false")
+        require_shares(samples, ranks=self._ranks, what=f"training {'cases' if self.slices is None else 'slices'}")
         require_shares(self.samples_per_epoch or samples, ranks=self._ranks, what="data.samples_per_epoch")
         order = ShuffledDraws(
             samples, samples=self.samples_per_epoch, seed=self.seed, rank=self._rank, ranks=self._ranks

@@ -14,7 +14,7 @@ from brats_lightning.data.feeding.patches import Foreground, Patches, cut
 from brats_lightning.data.order import Draw
 from brats_lightning.data.preprocessing import Sample
 from brats_lightning.data.slices import Place, Slices, slice_name, slice_of, spacing_of
-from brats_lightning.labels import CASE, IMAGE, LABEL, PLANES, SEED, SPACING
+from brats_lightning.labels import CASE, IMAGE, LABEL, SEED, SPACING
 
 
 class CaseDataset(Dataset[Any]):
@@ -83,7 +83,6 @@ class CaseDataset(Dataset[Any]):
         volumes = {IMAGE: sample.image} | ({} if sample.label is None else {LABEL: sample.label})
         if self.slices is not None:
             volumes = {key: self.slices.stacked(volume, case=sample.case) for key, volume in volumes.items()}
-            spacing = spacing_of(spacing, Place(PLANES[self.slices.planes[0]], 0))
         return {CASE: sample.case, SPACING: spacing, **volumes, IMAGE: volumes[IMAGE].float()}
 
     def _drawn(self, draw: Draw) -> Batch:

@@ -90,7 +90,8 @@ def _cjdata(path: Path) -> Iterator[Any]:
             content = file.get("cjdata")
             if not isinstance(content, h5py.Group):
                 inside = ", ".join(sorted(file)[:5]) or "nothing"
-                raise UnreadablePictureError(f"{_STRUCT}, found {inside}", cure=_NO_SLICE)
+                found = inside if content is None else "a `cjdata` that is no struct"
+                raise UnreadablePictureError(f"{_STRUCT}, found {found}", cure=_NO_SLICE)
             yield content
     except FileNotFoundError as error:
         raise UnreadablePictureError("the file is not there") from error

@@ -124,7 +124,7 @@ def cure_of(error: UnreadableVolumeError) -> str:
 def _cases_of(path: Path, modality: Modality, edition: str | None) -> list[Case]:
     if path.name.lower().endswith(MATLAB):
         return [figshare.figshare_case(path, modality=modality, edition=edition)]
-    if path.name.lower().endswith(NIFTI) and read_grid(path).shape[2] != 1:
+    if path.name.lower().endswith(NIFTI) and 1 not in read_grid(path).shape:
         return []
     name = stem(path.name)
     return [Case(name, name, edition or MASK, {modality: path})]

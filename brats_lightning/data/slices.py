@@ -39,7 +39,8 @@ class Slices:
         indices: These slices alone, instead of a range.
         tumour: Of these, slices with some tumour alone.
         validation: What is validated on while training: whole `volumes`, or a volume's chosen `slices` put together,
-            as publications on slices do. `brats validate` and `brats test` on the patients' grid take whole volumes.
+            those without tumour too, as publications on slices do. `brats validate` and `brats test` on the patients'
+            grid take whole volumes.
 
     Raises:
         ConfigError: Settings that contradict each other.
@@ -115,7 +116,9 @@ class Slices:
         return places
 
     def stacked(self, volume: torch.Tensor, *, case: str) -> torch.Tensor:
-        """The chosen slices of the first plane as one volume (C, U, V, slices).
+        """The chosen slices of the first plane as a volume (C, X, Y, Z) of these slices alone.
+
+        Its axes stay those of the patient, so that what cuts volumes in that plane finds the same slices in it.
 
         Args:
             volume: (C, X, Y, Z).
@@ -126,7 +129,7 @@ class Slices:
         """
         axis = PLANES[self.planes[0]]
         indices = self.along(volume.shape[1:], axis, case=case)
-        return volume.movedim(axis + 1, -1)[..., indices]
+        return volume.index_select(axis + 1, torch.tensor(indices, device=volume.device))
 
 
 def slice_of(volume: torch.Tensor, place: Place) -> torch.Tensor:

@@ -155,10 +155,9 @@ class NormaliseBraind(MapTransform):
 
     def _channel(self, channel: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
         # The modalities' brains differ by a few voxels: where one has no signal it has no say in its statistics.
-        if brain.all() and background_value(channel.numpy()) is None:
-            inside = brain  # a picture without background: 0 is a grey value like others
-        else:
-            inside = brain & (channel != 0)
+        # In a picture without background 0 is a grey value like others.
+        everywhere = bool(brain.all()) and background_value(channel.numpy()) is None
+        inside = brain if everywhere else brain & (channel != 0)
         values = channel[inside]
         if not len(values):
             return torch.zeros_like(channel)

@@ -162,7 +162,7 @@ class SliceScores(ScoreCallback):
     the slices whose reference has the region.
 
     Args:
-        plane: Of the slices, of volumes in RAS order; `axial` where `data.slices.validation` puts slices together.
+        plane: Of the slices, of volumes in RAS order.
         regions: Scored regions: names of `labels.REGIONS`, or own names with their labels.
         empty: Convention for regions that are empty in the reference or the prediction, as in the module.
         scores: Of each region: names of `metrics.case_scores.ALL_SCORES`.

@@ -13,8 +13,8 @@ from brats_lightning.labels import PLANES, Plane
 class SliceWise(nn.Module):
     """Gives a 2-D network the slices of a volume and stacks what it says of them.
 
-    An image of one slice, (B, C, X, Y, 1), is taken as it is, whichever plane it was cut in; a volume is cut in each of
-    the planes, and the logits of several planes are averaged.
+    An image of one slice, (B, C, X, Y, 1) or with one voxel along another axis, is taken as it is, whichever plane it
+    was cut in; a volume is cut in each of the planes, and the logits of several planes are averaged.
 
     Args:
         network: From slices (B, C, U, V) to logits (B, K, U, V), or to several heads in training.
@@ -42,15 +42,21 @@ class SliceWise(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Logits (B, K, X, Y, Z) of images (B, C, X, Y, Z), a list where the network has several heads."""
-        if self.axes == [2] or image.shape[-1] == 1:
-            return self._along(image, 2)
-        if len(self.axes) == 1:
-            return self._along(image, self.axes[0])
-        found = [self._along(image, axis) for axis in self.axes]
+        axes = self._axes_of(image)
+        if len(axes) == 1:
+            return self._along(image, axes[0])
+        found = [self._along(image, axis) for axis in axes]
         logits = [each for each in found if isinstance(each, Tensor)]
         if len(logits) < len(found):
             raise ConfigError("SliceWise: a network of several heads takes one plane, or training on slices")
         return torch.stack(logits).mean(0)
+
+    def _axes_of(self, image: Tensor) -> list[int]:
+        """Those across which an image is cut: a single slice across its one voxel."""
+        if self.axes == [2] and _is_drawn():
+            return self.axes
+        flat = [axis for axis in ((2,) if _is_drawn() else (2, 1, 0)) if image.shape[axis + 2] == 1]
+        return flat[:1] or self.axes
 
     def _along(self, image: Tensor, axis: int) -> Tensor | list[Tensor]:
         """Slices across an axis (0 to 2), each by itself."""
@@ -63,8 +69,7 @@ class SliceWise(nn.Module):
     def _heads(self, slices: Tensor) -> list[Tensor]:
         """Logits (N, K, U, V) of slices (N, C, U, V), in as many calls as memory asks for."""
         height, width = slices.shape[-2:]
-        # What is drawn as a graph must neither loop nor decide by the size of the volume that it was drawn with.
-        drawn = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        drawn = _is_drawn()
         missing_u, missing_v = -height % self.multiple, -width % self.multiple
         padded = self.multiple > 1 if drawn else bool(missing_u or missing_v)
         if padded:
@@ -79,3 +84,8 @@ class SliceWise(nn.Module):
         if len(given) > 1 or padded:
             raise ConfigError("SliceWise: a network of several heads takes slices whose sides it needs not pad")
         return list(given[0])
+
+
+def _is_drawn() -> bool:
+    """Whether this becomes a graph, which must neither loop nor decide by the size of the volume it is drawn with."""
+    return bool(torch.compiler.is_compiling() or torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]

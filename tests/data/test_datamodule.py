@@ -18,9 +18,11 @@ from brats_lightning.data.batches import Batch
 from brats_lightning.data.cache import CaseCache
 from brats_lightning.data.case import Case
 from brats_lightning.data.datamodule import BratsDataModule
+from brats_lightning.data.feeding.feed import Feed
 from brats_lightning.data.feeding.loader import ResidentLoader
 from brats_lightning.data.feeding.patches import Patches
 from brats_lightning.data.preprocessing import Preprocessing, Sample
+from brats_lightning.data.slices import Slices
 from brats_lightning.data.splits import HoldOut, KFold, Listed, Parts
 from brats_lightning.errors import ConfigError, DatasetError, Problem
 from brats_lightning.labels import CASE, IMAGE, LABEL, SEED, SPACING, TISSUES
@@ -146,6 +148,13 @@ def test_starting_an_epoch_leaves_the_random_state_of_the_network(root: Path) ->
     ids(data.train_dataloader())
     ids(data.val_dataloader())
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("feed", ["host", "workers"])
+def test_slices_none_of_which_shows_tumour_are_refused(root: Path, feed: Feed) -> None:
+    data = prepared(root, slices=Slices(indices=(0,), tumour=True), feed=feed)
+    with pytest.raises(ConfigError, match=r"data\.slices: no training slice shows tumour: widen"):
+        data.train_dataloader()
 
 
 def test_ranks_share_the_cases(root: Path) -> None:

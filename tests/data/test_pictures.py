@@ -42,6 +42,12 @@ def ids_in(folder: Path, modalities: Any = T1C) -> list[str]:
     return [case.id for case in found.cases]
 
 
+def test_a_slice_of_any_plane_is_a_case(tmp_path: Path) -> None:
+    for axis, name in enumerate(("sagittal", "coronal", "axial")):
+        save_nifti(tmp_path / f"{name}.nii.gz", np.expand_dims(RANDOM, axis))
+    assert ids_in(tmp_path) == ["axial", "coronal", "sagittal"]
+
+
 def test_png_jpeg_and_slices_of_any_name_are_cases_of_the_one_modality(tmp_path: Path) -> None:
     save_picture(tmp_path / "a.png")
     save_picture(tmp_path / "deep" / "b (2).JPG")

@@ -16,7 +16,8 @@ from brats_lightning.data.order import Draw, ShuffledDraws
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.data.slices import Place, Slices, slice_name, slice_of, spacing_of
 from brats_lightning.errors import ConfigError, DatasetError
-from brats_lightning.labels import CASE, IMAGE, LABEL, SPACING
+from brats_lightning.labels import CASE, IMAGE, LABEL, SPACING, Plane
+from brats_lightning.model.slice_wise import SliceWise
 from tests.conftest import WriteCase
 
 CPU = torch.device("cpu")
@@ -137,9 +138,19 @@ def test_a_drawn_slice_is_that_of_the_volume(cases: list[Case], cache: CaseCache
     assert cache.get(cases[1]).image.any()
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(("plane", "axis"), [("sagittal", 1), ("coronal", 2), ("axial", 3)])
+def test_a_network_finds_in_the_chosen_slices_what_it_finds_in_the_volume(plane: Plane, axis: int) -> None:
+    network = SliceWise(torch.nn.Conv2d(4, 2, 3, padding=1), planes=(plane,))
+    volume = torch.randn(4, *SHAPE)
+    chosen = Slices(planes=(plane,), first=3, last=6, validation="slices").stacked(volume, case="a")
+    torch.testing.assert_close(network(chosen[None])[0], network(volume[None])[0].narrow(axis, 3, 4))
+
+
 def test_what_is_not_drawn_is_the_chosen_slices_as_one_volume(cases: list[Case], cache: CaseCache) -> None:
     item: Batch = CaseDataset(cache, cases, slices=Slices(indices=(7, 3), planes=("sagittal",)))[0]
     sample = cache.get(cases[0])
     assert item[CASE] == cases[0].id
-    assert torch.equal(item[IMAGE], sample.image.float()[:, [3, 7]].movedim(1, -1))
-    assert item[LABEL].shape == (1, 22, 18, 2)
+    assert torch.equal(item[IMAGE], sample.image.float()[:, [3, 7]])  # axes stay: SliceWise cuts it in its own plane
+    assert item[LABEL].shape == (1, 2, *sample.image.shape[2:])
+    assert item[SPACING].tolist() == pytest.approx(sample.grid.spacing_mm)

@@ -38,11 +38,14 @@ def test_planes_are_averaged() -> None:
 
 
 @torch.no_grad()
-def test_a_slice_alone_is_taken_as_it_is_in_whatever_plane_it_was_cut() -> None:
+@torch.no_grad()
+@pytest.mark.parametrize("planes", [("axial",), ("sagittal", "coronal")])
+@pytest.mark.parametrize("axis", [2, 3, 4])
+def test_a_slice_alone_is_taken_as_it_is_in_whatever_plane_it_was_cut(axis: int, planes: tuple[Plane, ...]) -> None:
     network = small_unet()
-    image = torch.randn(3, 2, 32, 16, 1)
-    found = SliceWise(network, planes=("sagittal", "coronal"))(image)
-    torch.testing.assert_close(found[..., 0], network(image[..., 0]))
+    image = torch.randn(3, 2, 32, 16)
+    found = SliceWise(network, planes=planes)(image.unsqueeze(axis))
+    torch.testing.assert_close(found.squeeze(axis), network(image))
 
 
 @torch.no_grad()

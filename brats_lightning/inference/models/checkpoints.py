@@ -20,7 +20,8 @@ from brats_lightning.inference.models.spec import ModelSpec, channels_of, output
 from brats_lightning.inference.postprocessing.postprocess import steps_of
 from brats_lightning.inference.predictor.intake import Intake, Size, probe_divisor
 from brats_lightning.inference.predictor.predictor import Member
-from brats_lightning.labels import region_labels
+from brats_lightning.labels import PLANES, region_labels
+from brats_lightning.model.slice_wise import SliceWise
 from brats_lightning.model.supervision import heads_of, logits_alone
 from brats_lightning.runs import CHECKPOINTS, NAMED_CHECKPOINTS, find_checkpoint
 
@@ -167,6 +168,8 @@ def intake_of(network: nn.Module, trained_on: Mapping[str, Any] | None, preproce
         preprocessing: Of its training.
     """
     trained, whole = _trained_on(trained_on, preprocessing)
+    if isinstance(network, SliceWise) and network.axes != [PLANES["axial"]]:
+        trained, whole = None, True  # slices of other planes are no windows of a volume
     return Intake(trained, whole, probe_divisor(network, channels=len(preprocessing.modalities)))
 
 

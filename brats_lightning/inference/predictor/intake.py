@@ -30,6 +30,11 @@ class Intake:
     whole: bool = True
     divisor: int | None = 1
 
+    @property
+    def of_slices(self) -> bool:
+        """Whether it is known to have been trained on slices, (U, V, 1) whichever plane they lay in."""
+        return self.trained is not None and self.trained[2] == 1
+
     def size_for(self, volume: Size) -> Size | None:
         """The smallest size that holds a volume and that the network takes; None where it takes one size alone.
 

@@ -147,8 +147,12 @@ class Predictor:
         Raises:
             BratsError: Networks, image, options and memory that do not fit each other, and the cure.
         """
+        flat = [axis for axis in (1, 2, 3) if image.shape[axis] == 1]
+        across = 3
+        if len(flat) == 1 and all(member.intake.of_slices for member in self.members):
+            across = flat[0]  # a slice lies as slices do in training, whichever plane it is of
         try:
-            return self._average(image)
+            return self._average(image.movedim(across, 3)).movedim(3, across)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

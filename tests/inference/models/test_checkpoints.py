@@ -9,9 +9,10 @@ from torch import nn
 from brats_lightning.data.bias_field import N4
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.errors import CheckpointError
-from brats_lightning.inference.models.checkpoints import open_checkpoint
+from brats_lightning.inference.models.checkpoints import intake_of, open_checkpoint
 from brats_lightning.inference.models.networks import build_network
-from brats_lightning.labels import REGIONS
+from brats_lightning.labels import PLANES, REGIONS
+from brats_lightning.model.slice_wise import SliceWise
 
 WriteCheckpoint = Callable[..., Path]
 CPU = torch.device("cpu")
@@ -58,6 +59,15 @@ def test_what_it_was_trained_on_tells_patches_from_volumes(
     more = {} if seen is None else {"trained_on": {"smallest": list(seen[0]), "largest": list(seen[1])}}
     intake = open_checkpoint(write_checkpoint(preprocessing=Preprocessing(size=size), **more)).spec.intake
     assert (intake.trained, intake.whole) == (trained, whole)
+
+
+@pytest.mark.parametrize(
+    ("planes", "expected"), [(["axial"], ((16, 12, 1), False)), (["coronal"], (None, True)), (PLANES, (None, True))]
+)
+def test_slices_of_other_planes_than_axial_are_no_windows_of_a_volume(planes: Any, expected: Any) -> None:
+    network = SliceWise(nn.Conv2d(4, 4, 1), planes=list(planes))
+    intake = intake_of(network, {"smallest": [16, 12, 1], "largest": [16, 12, 1]}, Preprocessing(size=None))
+    assert (intake.trained, intake.whole) == expected
 
 
 def test_a_run_folder_means_its_best_checkpoint(write_checkpoint: WriteCheckpoint, tmp_path: Path) -> None:

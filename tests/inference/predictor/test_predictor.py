@@ -52,6 +52,16 @@ def as_module(network: nn.Module | Callable[[Tensor], Tensor]) -> nn.Module:
     return network if isinstance(network, nn.Module) else Function(network)
 
 
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_a_slice_of_any_plane_is_given_as_in_training(axis: int) -> None:
+    network = nn.Sequential(nn.Conv3d(2, 3, (3, 3, 1), padding=(1, 1, 0))).eval()  # looks within a slice (U, V, 1)
+    image = image_of(12, 10, 1)
+    expected = torch.softmax(network(image[None])[0], dim=0).movedim(3, axis)
+    for whole in (True, False):
+        found = predictor(network, intake=Intake((12, 10, 1), whole=whole))(image.movedim(3, axis))
+        torch.testing.assert_close(found, expected)
+
+
 class Narrow(nn.Module):
     """Has memory for so many voxels, over all the images of a batch, and remembers what it was asked for."""
 
