@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from brats_lightning.comparison.paired_tests import PairedTest
 from brats_lightning.comparison.results import Comparison
-from brats_lightning.reports.figures import BACKGROUND, FAINT, REGION_COLOURS, TEXT
+from brats_lightning.reports.figures.colours import BACKGROUND, FAINT, REGION_COLOURS, TEXT
 
 WIDTH, ROW = 3.4, 0.5
 LEFT, HEAD, FOOT, TOP, MARGIN = 0.7, 0.85, 0.4, 0.9, 0.25

@@ -6,21 +6,19 @@ from pathlib import Path
 import numpy as np
 
 from brats_lightning.labels import MODALITIES
-from brats_lightning.reports.figures import (
-    AXIAL,
-    BACKGROUND,
-    FAINT,
-    TEXT,
+from brats_lightning.reports.figures.canvas import (
     TITLES,
-    Array,
     canvas,
-    caption,
-    draw,
-    foreground_box,
+    draw_labels,
+    draw_plane,
     mark,
+    region_key,
     scale_bar,
-    windowed,
 )
+from brats_lightning.reports.figures.colours import FAINT, TEXT
+from brats_lightning.reports.figures.planes import AXIAL, Array, foreground_box, windowed
+from brats_lightning.reports.figures.remarks import remarks
+from brats_lightning.reports.figures.style import save
 
 APART_MM = 8.0
 """Least distance of two slices of a picture: neighbours look alike."""
@@ -35,6 +33,7 @@ def overlay_slices(
     title: str,
     modalities: Sequence[str] = MODALITIES,
     slices: int = 2,
+    tilt_degrees: float = 0.0,
     placed: bool = True,
 ) -> None:
     """Draw axial slices of a case: rows of bare images, and below each a row a segmentation.
@@ -50,6 +49,7 @@ def overlay_slices(
         title: Stands above everything.
         modalities: Names of the image's channels in their order.
         slices: How many at most, those with the most tumour.
+        tilt_degrees: Of the grid against the patient's axes, from `planes.tilt_degrees`.
         placed: Whether directions and spacing are those of the patient, and may be marked.
     """
     x, y, _ = foreground_box(image, spacing_mm)
@@ -57,19 +57,23 @@ def overlay_slices(
     labels = {name: segmentation[x, y] for name, segmentation in segmentations.items()}
     chosen = slices_with_most(list(labels.values()), count=slices, spacing_mm=spacing_mm[2])
     names = [TITLES.get(name, name) for name in modalities]
-    lengths_mm = np.multiply(grey.shape[1:3], spacing_mm[:2])
-    extent = float(lengths_mm[0]), float(lengths_mm[1])
+    extent = AXIAL.extent_mm(grey.shape[1:], spacing_mm)
     kinds: list[tuple[str, Array | None]] = [("image", None), *labels.items()]
     beside = len(names) == 1
     figure, cells = canvas(
-        [extent] * (len(kinds) if beside else len(names)), rows=len(chosen) * (1 if beside else len(kinds))
+        [extent] * (len(kinds) if beside else len(names)),
+        rows=len(chosen) * (1 if beside else len(kinds)),
+        title=title,
+        notes=remarks(segmentations, spacing_mm=spacing_mm, tilt_degrees=tilt_degrees, placed=placed),
+        key=region_key({value for each in labels.values() for value in np.unique(each).tolist()}),
     )
     for row, index in enumerate(chosen):
         for column, (kind, segmentation) in enumerate(kinds):
             panels = [cells[row][column]] if beside else cells[row * len(kinds) + column]
             for axes, channel in zip(panels, grey, strict=True):
-                colours = None if segmentation is None else AXIAL.cut(segmentation, (0, 0, index))
-                draw(axes, AXIAL.cut(channel, (0, 0, index)), colours, extent)
+                draw_plane(axes, AXIAL.cut(channel, index), extent)
+                if segmentation is not None:
+                    draw_labels(axes, AXIAL.cut(segmentation, index), extent)
             where = f"slice {index}" if grey.shape[3] > 1 else ""
             panels[0].set_ylabel(where if beside else " · ".join(filter(None, (kind, where))), color=FAINT, fontsize=11)
             if column == 0 and placed:
@@ -79,8 +83,7 @@ def overlay_slices(
         axes.set_title(heading, color=TEXT, fontsize=12, pad=7)
     if placed:
         scale_bar(cells[0][-1])
-    caption(figure, title, {value for each in labels.values() for value in np.unique(each).tolist()})
-    figure.savefig(path, dpi=130, facecolor=BACKGROUND)
+    save(figure, path)
 
 
 def slices_with_most(segmentations: Sequence[Array], *, count: int, spacing_mm: float) -> list[int]:

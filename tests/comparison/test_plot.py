@@ -11,7 +11,7 @@ from matplotlib.image import imread
 from brats_lightning.comparison.paired_tests import PairedTest
 from brats_lightning.comparison.plot import draw_comparison
 from brats_lightning.comparison.results import Comparison
-from brats_lightning.reports.figures import REGION_COLOURS
+from brats_lightning.reports.figures.colours import REGION_COLOURS
 from brats_lightning.reports.score_kinds import Better
 
 

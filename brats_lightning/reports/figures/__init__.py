@@ -1,0 +1,1 @@
+"""Pictures, one function each: arrays or plain rows in, a file out."""
