@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from brats_lightning.errors import ConfigError, Problem
-from brats_lightning.radiomics import diameters, first_order, glcm, glrlm, glszm, shape
+from brats_lightning.metrics import diameters
+from brats_lightning.radiomics import first_order, glcm, glrlm, glszm, shape
 from brats_lightning.radiomics.columns import Column
 from brats_lightning.radiomics.measuring import Row
 from brats_lightning.reports.scores import write_table

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from brats_lightning.radiomics.cube_surfaces import CORNERS, cube_triangles
+from brats_lightning.metrics.cube_surfaces import cube_codes, cube_triangles
 
 
 def mesh_size(mask: npt.NDArray[np.bool_], *, spacing_mm: tuple[float, float, float]) -> tuple[float, float]:
@@ -24,11 +24,7 @@ def mesh_size(mask: npt.NDArray[np.bool_], *, spacing_mm: tuple[float, float, fl
         Area in mm² and volume in mm³.
     """
     box = tuple(slice(at.min(), at.max() + 1) for at in np.nonzero(mask))  # places count from there: see the holes
-    padded = np.pad(mask[box], 1).astype(np.uint8)
-    codes = np.zeros([size - 1 for size in padded.shape], np.uint8)
-    for bit, corner in enumerate(CORNERS):
-        shifted = padded[tuple(slice(at, at + size) for at, size in zip(corner, codes.shape, strict=True))]
-        codes |= shifted << np.uint8(bit)
+    codes = cube_codes(np.pad(mask[box], 1))
     cubes = np.nonzero((codes > 0) & (codes < 2**8 - 1))
     kinds = codes[cubes]
     counts = np.bincount(kinds, minlength=2**8)

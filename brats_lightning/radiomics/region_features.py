@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from brats_lightning.labels import Modality
+from brats_lightning.metrics.diameters import axial_diameters
 from brats_lightning.nifti import Grid
-from brats_lightning.radiomics.diameters import axial_diameters
 from brats_lightning.radiomics.first_order import first_order_features
 from brats_lightning.radiomics.glcm import glcm_features
 from brats_lightning.radiomics.glrlm import glrlm_features

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from brats_lightning.radiomics.diameters import longest_diameter, longest_in_slices, outline
+from brats_lightning.metrics.diameters import longest_diameter, longest_in_slices, outline
 from brats_lightning.radiomics.mesh import mesh_size
 
 UNITS: Mapping[str, str] = {

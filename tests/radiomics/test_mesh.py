@@ -6,7 +6,7 @@ import numpy.typing as npt
 import pytest
 from scipy.spatial import ConvexHull
 
-from brats_lightning.radiomics.diameters import outline
+from brats_lightning.metrics.diameters import outline
 from brats_lightning.radiomics.mesh import mesh_size
 
 Mask = npt.NDArray[np.bool_]

@@ -8,10 +8,26 @@ import numpy.typing as npt
 import pytest
 from scipy.spatial import distance
 
-from brats_lightning.radiomics.diameters import axial_diameters, longest_diameter, longest_in_slices, outline
+from brats_lightning.metrics.diameters import axial_diameters, longest_diameter, longest_in_slices, outline
 
 Mask = npt.NDArray[np.bool_]
 SPACING_MM = (0.8, 1.1, 3.0)
+
+
+@pytest.fixture
+def blob() -> Mask:
+    """(24, 22, 20) three balls that overlap."""
+    x, y, z = np.ogrid[:24, :22, :20]
+    balls = [((9, 9, 9), 6), ((14, 12, 8), 5), ((8, 13, 13), 4)]
+    inside = [(x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2 <= radius**2 for (a, b, c), radius in balls]
+    blob: Mask = np.any(inside, axis=0)
+    return blob
+
+
+@pytest.fixture
+def scattered() -> Mask:
+    """(9, 8, 7) random voxels: every kind of contact."""
+    return np.random.default_rng(0).random((9, 8, 7)) < 0.4
 
 
 def every_outline_point(mask: Mask) -> set[tuple[int, ...]]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from brats_lightning.radiomics.cube_surfaces import CORNERS, cube_triangles
+from brats_lightning.metrics.cube_surfaces import CORNERS, cube_triangles
 
 WHOLE = 2 ** len(CORNERS) - 1
 
@@ -45,3 +45,32 @@ def test_the_normal_of_a_corner_points_away_from_it(bit: int) -> None:
     (triangle,) = cube_triangles()[1 << bit]
     normal = np.cross(triangle[1] - triangle[0], triangle[2] - triangle[0])
     assert normal @ (np.array([0.5, 0.5, 0.5]) - CORNERS[bit]) > 0
+
+
+@pytest.mark.parametrize("code", range(1, WHOLE))
+def test_closed_triangles_leave_a_cube_only_through_its_faces(code: int) -> None:
+    """Inside the cube every edge is run along once in each direction; what remains lies on the cube's faces."""
+    left: dict[tuple[tuple[float, ...], tuple[float, ...]], int] = {}
+    for triangle in cube_triangles(closed=True)[code].tolist():
+        for one, other in zip(triangle, [*triangle[1:], triangle[0]], strict=True):
+            left[tuple(one), tuple(other)] = left.get((tuple(one), tuple(other)), 0) + 1
+    for (one, other), count in left.items():
+        if left.get((other, one), 0) != count:
+            assert any(a == b and a in (0, 1) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("code", range(1, WHOLE))
+def test_closed_triangles_cut_off_every_corner_of_a_face_by_itself_where_diagonals_disagree(code: int) -> None:
+    inside = {corner for bit, corner in enumerate(CORNERS) if code >> bit & 1}
+    edges = {
+        frozenset((tuple(one), tuple(other)))
+        for triangle in cube_triangles(closed=True)[code].tolist()
+        for one, other in zip(triangle, [*triangle[1:], triangle[0]], strict=True)
+    }
+    for corner in inside:
+        for one, other in ((0, 1), (0, 2), (1, 2)):
+            beside = [tuple(1 - v if axis == at else v for axis, v in enumerate(corner)) for at in (one, other)]
+            across = tuple(1 - v if axis in (one, other) else v for axis, v in enumerate(corner))
+            if across in inside and not inside & set(beside):
+                middles = [tuple((a + b) / 2 for a, b in zip(corner, point, strict=True)) for point in beside]
+                assert frozenset(middles) in edges

@@ -1,8 +1,9 @@
 """What marching cubes draws between eight voxel centres, for each of the 256 ways to have some of them in the region.
 
-The triangles are derived, not listed. They have the areas and volumes of the table in common use, which pyradiomics
-follows too: on a face whose diagonals disagree, the corners unlike one fixed corner are kept apart, so that two cubes
-may disagree about the face between them.
+The triangles are derived, not listed. For measuring they have the areas and volumes of the table in common use, which
+pyradiomics follows too: on a face whose diagonals disagree, the corners unlike one fixed corner are kept apart, so that
+two cubes may disagree about the face between them. For drawing they are closed: there the corners in the region are
+always kept apart, and two cubes agree.
 
 Lorensen and Cline, Marching cubes: a high resolution 3D surface construction algorithm, SIGGRAPH 1987.
 """
@@ -24,15 +25,28 @@ _FIXED: Corner = (0, 1, 1)
 """With axes that grow left, posterior and superior, as pyradiomics reads a BraTS file, this is its fixed corner."""
 
 
+def cube_codes(padded: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """Code of each cube of eight neighbouring voxel centres: one less along each axis than there are voxels."""
+    codes = np.zeros([size - 1 for size in padded.shape], np.uint8)
+    for bit, corner in enumerate(CORNERS):
+        shifted = padded[tuple(slice(at, at + size) for at, size in zip(corner, codes.shape, strict=True))]
+        codes |= shifted.view(np.uint8) << np.uint8(bit)
+    return codes
+
+
 @cache
-def cube_triangles() -> tuple[Points, ...]:
-    """Triangles (T, 3 corners, 3 axes) of each code in a cube of edge 1; their normals point out of the region."""
-    return tuple(_triangles(code) for code in range(2 ** len(CORNERS)))
+def cube_triangles(*, closed: bool = False) -> tuple[Points, ...]:
+    """Triangles (T, 3 corners, 3 axes) of each code in a cube of edge 1; their normals point out of the region.
+
+    Args:
+        closed: Whether the triangles of all cubes join to a surface without holes.
+    """
+    return tuple(_triangles(code, closed=closed) for code in range(2 ** len(CORNERS)))
 
 
-def _triangles(code: int) -> Points:
+def _triangles(code: int, *, closed: bool) -> Points:
     inside = frozenset(corner for bit, corner in enumerate(CORNERS) if code >> bit & 1)
-    turned = _FIXED in inside
+    turned = _FIXED in inside and not closed
     if turned:
         inside = frozenset(CORNERS) - inside
     found = [polygon[list(triangle)] for polygon in _polygons(inside) for triangle in _cut(polygon)]
