@@ -46,8 +46,13 @@ COMMANDS = {
     "evaluate": Command("score anybody's label maps, pool folds, check a submission", "evaluation.evaluate:evaluate"),
     "radiomics": Command("measure segmented regions: size, shape, intensity, texture", "radiomics.radiomics:radiomics"),
     "overlay": Command("draw cases with predicted segmentations, a picture a case", "reports.overlays:overlay"),
+    "report": Command("write one HTML file about a run, or about a case", "reports.report:report"),
+    "dashboard": Command("make a W&B view of a project's runs", "experiment.dashboard:dashboard"),
+    "sync": Command("send to W&B what was logged offline", "loggers.wandb_sync:sync"),
     "repeats": Command("mean and standard deviation of scores over several runs", "reports.repeats:main", True),
-    "compare": Command("say which of several methods is better, if the cases suffice", "comparison.compare:main", True),
+    "compare": Command(
+        "say which of several runs or methods is better, if the cases suffice", "comparison.compare:main", True
+    ),
 }
 
 

@@ -17,6 +17,10 @@ WHOLE_CASE = "case"
 """Stands for the region of a score that a case has as a whole."""
 
 
+class IncomparableError(BratsError):
+    """Scores that were read, and whose numbers do not belong beside each other."""
+
+
 def common_cases(files: Sequence[ScoreFile]) -> tuple[list[str], dict[str, tuple[str, ...]]]:
     """Cases that all files have in order, and those that not all have by a file that has them.
 
@@ -27,7 +31,7 @@ def common_cases(files: Sequence[ScoreFile]) -> tuple[list[str], dict[str, tuple
     left_out = {file.name: tuple(case for case in file.cases if case not in set(common)) for file in files}
     if len(common) < 2:
         counts = ", ".join(f"{file.name} has {len(file.cases)} such as {file.cases[0]}" for file in files)
-        raise BratsError(
+        raise IncomparableError(
             f"{len(common) or 'no'} case{'' if len(common) == 1 else 's'} in common: {counts}; "
             "a comparison needs at least 2 cases that all files have"
         )
@@ -118,7 +122,7 @@ def shared_conventions(
             continue
         each = "; ".join(f"{file.name}: {', '.join(dict.fromkeys(own))}" for file, own in zip(files, told, strict=True))
         if not mixed:
-            raise BratsError(
+            raise IncomparableError(
                 f"the files follow different conventions of {column} ({each}): their numbers cannot be compared. "
                 "Score all of them alike, or insist by --mixed_conventions true"
             )

@@ -1,20 +1,20 @@
-"""`brats compare`: which of several methods is better, and whether the cases suffice to say so."""
+"""`brats compare`: which of several runs or methods is better, and whether the cases suffice to say so."""
 
-import csv
-import json
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 from jsonargparse import ArgumentError, ArgumentParser
+from rich.console import Console
 
-from brats_lightning.comparison.paired_tests import PairedTest
+from brats_lightning.comparison.comparable import IncomparableError
+from brats_lightning.comparison.compared import Compared
+from brats_lightning.comparison.members import Member, has_scores, is_of_wandb, members_of
 from brats_lightning.comparison.results import Comparison, compare_scores
+from brats_lightning.comparison.run_table import print_runs
 from brats_lightning.comparison.table import print_comparison
+from brats_lightning.comparison.written import PAGE, write_comparison
 from brats_lightning.errors import BratsError
-from brats_lightning.reports.score_files import Part, read_score_files
-
-TABLE, RESULTS, PICTURE = "comparison.csv", "comparison.json", "comparison.png"
+from brats_lightning.reports.score_files import Part, ScoreFile, read_score_files, short_names
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -47,11 +47,11 @@ def compare(
     alpha: float = 0.05,
     seed: int = 0,
 ) -> None:
-    """Compare methods case by case: paired differences, Wilcoxon signed-rank tests, bootstrap, BraTS ranking.
+    """Compare runs by their curves and settings, and methods case by case: paired differences, Wilcoxon, BraTS ranking.
 
     Args:
-        paths: Score files, or folders of runs.
-        output: Folder for comparison.csv, comparison.json and comparison.png; null prints the tables only.
+        paths: Folders of runs, W&B's folders of runs that were offline, or score files.
+        output: Folder for comparison.html, for the same as CSV and JSON, and for pictures; null prints tables only.
         part: Which scores of a run's folder; null takes those of the test cases, else of the validation cases.
         regions: Which ones, as '[WT, TC, ET]'; null takes all that the files share.
         scores: Which ones, as '[dice, hd95_mm]'; null takes Dice, IoU, HD95, their lesion-wise kin and accuracy
@@ -67,75 +67,51 @@ def compare(
     Raises:
         BratsError: Files that cannot be read or compared.
     """
-    files = read_score_files(paths, part=part)
-    comparison = compare_scores(
-        files, regions=regions, scores=scores, higher=higher or (), lower=lower or (), rank_by=rank_by,
-        against_first=against_first, mixed_conventions=mixed_conventions, alpha=alpha, seed=seed,
-    )  # fmt: skip
-    read = [file.path for file in files]
+    if len(paths) < 2:
+        raise BratsError("one file has nothing to be compared with: give two or more")
+    members = members_of(paths)
+    files, notes = _score_files(paths, members, part)
+    scored: Comparison | None = None
+    if files:
+        try:
+            scored = compare_scores(
+                files, regions=regions, scores=scores, higher=higher or (), lower=lower or (), rank_by=rank_by,
+                against_first=against_first, mixed_conventions=mixed_conventions, alpha=alpha, seed=seed,
+            )  # fmt: skip
+        except IncomparableError as error:
+            if None in members:
+                raise
+            notes.append(f"There are no paired statistics: {error}.")
+    found = Compared(
+        names=tuple(
+            name if member is None else member.name for name, member in zip(short_names(paths), members, strict=True)
+        ),
+        paths=tuple(file.path for file in files) if files else tuple(paths),
+        members=tuple(member for member in members if member is not None),
+        scores=scored,
+        notes=tuple(notes),
+    )
     if output is not None:
-        write_comparison(comparison, output, paths=read, seed=seed)
-    print_comparison(comparison, paths=read)
+        write_comparison(found, output, seed=seed)
+    if found.members:
+        print_runs(found)
+    if scored is not None:
+        print_comparison(scored, paths=found.paths)
+    if output is not None:
+        Console(markup=False, emoji=False, highlight=False).print(f"written: {output / PAGE}", soft_wrap=True)
 
 
-def write_comparison(comparison: Comparison, folder: Path, *, paths: Sequence[Path], seed: int) -> None:
-    """Write a table, all results and a picture.
-
-    Args:
-        comparison: What was found out.
-        folder: Made where it is not there; files of an earlier comparison are replaced.
-        paths: Of the score files.
-        seed: That was used.
-
-    Raises:
-        BratsError: The folder cannot be written.
-    """
-    from brats_lightning.comparison.plot import draw_comparison  # noqa: PLC0415 (a second, and not always)
-
-    rows = [_row(test, comparison.alpha) for test in comparison.tests]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / TABLE).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        text = json.dumps(_results(comparison, rows, paths, seed), indent=2, allow_nan=False, ensure_ascii=False)
-        (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
-        draw_comparison(comparison, folder / PICTURE)
-    except OSError as error:
-        raise BratsError(f"{folder} cannot be written ({error.strerror}): give another --output") from error
-
-
-def _row(test: PairedTest, alpha: float) -> dict[str, str | int | float | bool]:
-    return {
-        "first": test.first, "second": test.second, "region": test.region, "score": test.score, "better": test.better,
-        "cases": len(test.differences), "undefined": test.undefined,
-        "mean_first": test.means[0], "mean_second": test.means[1],
-        "mean_difference": test.difference, "interval_low": test.interval[0], "interval_high": test.interval[1],
-        "won": test.won, "tied": test.tied, "lost": test.lost, "rank_biserial": test.balance,
-        "p": test.p, "p_holm": test.p_holm, "exact": test.exact,
-        "smallest_p": test.smallest_p, "smallest_p_holm": test.smallest_p_holm, "shown_better": test.verdict(alpha),
-    }  # fmt: skip
-
-
-def _results(
-    comparison: Comparison, rows: Sequence[dict[str, str | int | float | bool]], paths: Sequence[Path], seed: int
-) -> dict[str, object]:
-    return {
-        "version": metadata.version("brats-lightning"),
-        "methods": {name: str(path) for name, path in zip(comparison.names, paths, strict=True)},
-        "alpha": comparison.alpha,
-        "seed": seed,
-        "mixed_conventions": comparison.mixed,
-        "conventions": {column: list(values) for column, values in comparison.conventions.items()},
-        "notes": list(comparison.notes),
-        "cases": list(comparison.cases),
-        "left_out": {name: list(cases) for name, cases in comparison.left_out.items()},
-        "tests": [dict(row) for row in rows],
-        "ranking": {
-            "races": [f"{region} {score}" for region, score in comparison.ranked_on],
-            "standings": [
-                {"place": s.place, "method": s.name, "rank": s.rank, "p_next": s.p_next} for s in comparison.standings
-            ],
-        },
-    }
+def _score_files(
+    paths: Sequence[Path], members: Sequence[Member | None], part: Part | None
+) -> tuple[list[ScoreFile], list[str]]:
+    """Scores by case where all have them; else none, and why, as long as curves are left to compare."""
+    without = [
+        path for path, member in zip(paths, members, strict=True)
+        if member is not None and (is_of_wandb(path) or not has_scores(path))
+    ]  # fmt: skip
+    if without and (part is None or any(map(is_of_wandb, without))) and None not in members:
+        names = [member.name for member in members if member is not None and member.path in without]
+        those = f"{', '.join(names)} {'has' if len(names) == 1 else 'have'}"
+        cure = "W&B does not keep them" if is_of_wandb(without[0]) else f"`brats test --run {without[0]}` writes them"
+        return [], [f"There are no paired statistics: {those} no scores of cases ({cure})."]
+    return read_score_files(paths, part=part), []

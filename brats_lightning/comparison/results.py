@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from brats_lightning.comparison.comparable import (
+    IncomparableError,
     Race,
     aligned_values,
     common_cases,
@@ -105,7 +106,7 @@ def compare_scores(
     pairs = [pair for pair in combinations(range(len(files)), 2) if not (against_first and pair[0])]
     tests, skipped = paired_tests(files, cases, values, better=better, pairs=pairs, seed=seed)
     if not tests:
-        raise BratsError(f"nothing can be tested: in fewer than 2 cases all files define {', '.join(skipped)}")
+        raise IncomparableError(f"nothing can be tested: in fewer than 2 cases all files define {', '.join(skipped)}")
     races = _races(values, rank_by)
     quality = np.stack([values[race] * (1 if better[race[1]] == "higher" else -1) for race in races], axis=2)
     notes = [

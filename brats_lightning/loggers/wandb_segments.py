@@ -63,7 +63,7 @@ def mark_as_sent(segment: Path) -> None:
 def is_finished(segment: Path) -> bool:
     """Whether the process that wrote it ended it, rather than being killed or being still at work."""
     size = segment.stat().st_size
-    return any(record.HasField("exit") for _, record in _records(segment, start=_window(size, WINDOW)))
+    return any(record.HasField("exit") for _, record in records(segment, start=_window(size, WINDOW)))
 
 
 def tail_of(run: list[Path]) -> Tail:
@@ -78,9 +78,9 @@ def mend(segment: Path) -> bool:
     comes after it; on a file without a record it gives up on all others too.
     """
     size = segment.stat().st_size
-    ends = [end for end, _ in _records(segment, start=_window(size, WINDOW))]
+    ends = [end for end, _ in records(segment, start=_window(size, WINDOW))]
     if not ends:
-        ends = [end for end, _ in _records(segment)]
+        ends = [end for end, _ in records(segment)]
     if not ends:
         return False
     if ends[-1] < size:
@@ -98,9 +98,10 @@ def _tail(segment: Path) -> Tail:
     size, window = segment.stat().st_size, WINDOW
     while True:
         start = _window(size, window)
-        rows = [record.history for _, record in _records(segment, start=start) if record.HasField("history")]
+        rows = [record.history for _, record in records(segment, start=start) if record.HasField("history")]
         if rows:
-            names = frozenset(item.key or "/".join(item.nested_key) for item in rows[-1].item)
+            # Of a picture or table each of its properties is an item, the name that it was logged under before them.
+            names = frozenset(item.key or item.nested_key[0] for item in rows[-1].item)
             return Tail(rows[-1].step.num, names)
         if start == 0:
             return Tail()
@@ -112,7 +113,7 @@ def _window(size: int, window: int) -> int:
     return max(0, size - window) // FRAME * FRAME
 
 
-def _records(segment: Path, *, start: int = 0) -> Iterator[tuple[int, Any]]:
+def records(segment: Path, *, start: int = 0) -> Iterator[tuple[int, Any]]:
     """Whole records that begin after a frame's start, each with the position of its end."""
     from wandb.proto.wandb_internal_pb2 import Record  # noqa: PLC0415 - half a second that not every process needs
 

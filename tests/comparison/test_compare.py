@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from brats_lightning.comparison.compare import PICTURE, RESULTS, TABLE, compare, main
+from brats_lightning.comparison.compare import compare, main
+from brats_lightning.comparison.comparison_page import CURVES, PICTURE, SPEED
+from brats_lightning.comparison.written import PAGE, RESULTS, TABLE
 from brats_lightning.errors import BratsError
+from brats_lightning.loggers.metrics_csv import MetricsCsv
 
 WriteScores = Callable[..., Path]
 
@@ -33,7 +36,7 @@ def test_paths_stand_one_after_the_other(runs: list[Path], tmp_path: Path, capsy
     assert "C  c  (" in printed
     assert "A − B" in printed
     assert "B − C" in printed
-    assert sorted(path.name for path in output.iterdir()) == sorted([TABLE, RESULTS, PICTURE])
+    assert sorted(path.name for path in output.iterdir()) == sorted([TABLE, RESULTS, PICTURE, PAGE])
     with (output / TABLE).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["first"], row["second"], row["region"], row["score"]) for row in rows] == [
@@ -113,3 +116,73 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 def test_torch_is_not_imported() -> None:
     code = "import sys, brats_lightning.comparison.compare; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture
+def trained(tmp_path: Path, runs: list[Path]) -> list[Path]:
+    """Two of these runs with what their training has left."""
+    for number, run in enumerate(runs[:2]):
+        text = (
+            f"model:\n  optimizer: {{class_path: torch.optim.Adam, init_args: {{lr: {10.0**-number}}}}}\nrun: {run}\n"
+        )
+        (run / "config.yaml").write_text(text)
+        logger = MetricsCsv(run)
+        for epoch in range(3):
+            scores = {"val/dice_ET": 0.2 * epoch + 0.1 * number, "speed/samples_per_s": 8.0}
+            logger.log_metrics({"epoch": epoch, "val/loss": 1.0 - 0.1 * epoch, **scores}, epoch)
+    return runs[:2]
+
+
+def test_runs_are_compared_by_curves_settings_and_cases(
+    trained: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    main([*map(str, trained), "--output", str(output), "--scores", "[dice]"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "model.optimizer.lr 1 0.1" in printed
+    assert "Dice ET 0.400 / 0.400 0.500 / 0.500" in printed
+    assert "A − B" in printed
+    assert {path.name for path in output.iterdir()} == {TABLE, RESULTS, PAGE, PICTURE, CURVES, SPEED}
+    results = json.loads((output / RESULTS).read_text(encoding="utf-8"))
+    assert results["settings"] == {"model.optimizer.lr": ["1", "0.1"]}
+    assert results["table"]["Dice ET"] == ["0.400 / 0.400", "0.500 / 0.500"]
+    assert len(results["tests"]) == 2
+    page = (output / PAGE).read_text(encoding="utf-8")
+    assert page.count("<img ") == 3
+    assert "Case by case" in page
+
+
+def test_without_scores_of_cases_runs_are_compared_all_the_same_and_it_is_said(
+    trained: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    compare(trained, output=output)
+    (trained[1] / "scores_test.csv").unlink()
+    compare(trained, output=output)
+    sentence = (
+        f"There are no paired statistics: b has no scores of cases (`brats test --run {trained[1]}` writes them)."
+    )
+    assert sentence in capsys.readouterr().out
+    assert sentence in (output / PAGE).read_text(encoding="utf-8").replace("&#x27;", "'")
+    assert not (output / TABLE).exists()  # of the comparison before
+    assert json.loads((output / RESULTS).read_text(encoding="utf-8"))["notes"][0] == sentence
+    with pytest.raises(BratsError, match=r"has no scores_test\.csv: write one by"):
+        compare(trained, part="test")
+    with pytest.raises(BratsError, match=r"b has no scores_test\.csv or"):
+        compare([trained[0] / "scores_test.csv", trained[1]])
+
+
+def test_runs_without_cases_in_common_are_compared_by_their_curves(
+    trained: list[Path], write_score_file: WriteScores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_score_file("b/scores_test.csv", {"another": 0.5, "one": 0.6})
+    compare(trained)
+    assert "There are no paired statistics: no cases in common" in capsys.readouterr().out
+    with pytest.raises(BratsError, match="alpha is 7"):  # a mistake stays one
+        compare(trained, alpha=7)
+
+
+def test_an_output_that_cannot_be_written_is_said(trained: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BratsError, match=r"cannot be written .*: give another --output"):
+        compare(trained, output=tmp_path / "file")

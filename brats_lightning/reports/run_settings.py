@@ -1,0 +1,112 @@
+"""The resolved configuration of a run: read as plain data, flattened to one line a setting, compared between runs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import yaml
+
+from brats_lightning.errors import BratsError
+
+Setting: TypeAlias = "str | int | float | bool | Sequence[Setting] | Mapping[str, Setting] | None"
+Flat: TypeAlias = Mapping[str, str]
+ABSENT = "–"
+_OF_THE_PLACE = ("run", "ckpt_path", "config", "trainer.default_root_dir", "data.split_file", "data.cache_dir")
+"""Settings that say where a run lies, and nothing about what it does."""
+
+
+def read_settings(path: Path) -> Mapping[str, Setting]:
+    """Read a `config.yaml` as plain data: no class that it names is imported.
+
+    Raises:
+        BratsError: It cannot be read or is no configuration.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BratsError(f"{path} cannot be read ({error.strerror}): expected the configuration of a run") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        first = " ".join(str(error).split())[:150]
+        raise BratsError(f"{path} is no configuration ({first}): expected the YAML that `brats fit` wrote") from error
+    if not isinstance(found, dict):
+        raise BratsError(f"{path} is no configuration: expected settings by name, found {type(found).__name__}")
+    return found
+
+
+def value_of(settings: Mapping[str, Setting], key: str) -> Setting:
+    """The value of a key such as `data.split.init_args.seed`, None where there is none."""
+    found: Setting = settings
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def class_name(settings: Mapping[str, Setting], key: str) -> str:
+    """The last part of a class path, empty where there is none."""
+    return str(value_of(settings, f"{key}.class_path") or "").rpartition(".")[2]
+
+
+def flat(settings: Mapping[str, Setting]) -> dict[str, str]:
+    """One text for each setting, under a key that says where it stands.
+
+    A class stands under its parameter's key, and its own parameters behind that; of a list of classes, each stands
+    under its name.
+
+    Example:
+        >>> flat({"model": {"loss": {"class_path": "monai.losses.DiceLoss", "init_args": {"batch": True}}}})
+        {'model.loss': 'DiceLoss', 'model.loss.batch': 'true'}
+    """
+    return dict(_flat("", settings))
+
+
+def _flat(key: str, value: Setting) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and "class_path" in value:
+        yield key, str(value["class_path"]).rpartition(".")[2]
+        inner = value.get("init_args")
+        if isinstance(inner, Mapping):
+            yield from _flat(key, inner)
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _flat(f"{key}.{name}" if key else str(name), inner)
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        for item in value:
+            name = str(item.get("class_path", "")).rpartition(".")[2] if isinstance(item, Mapping) else ""
+            yield from _flat(f"{key}.{name}" if name else key, item)
+    else:
+        yield key, _text(value)
+
+
+def _text(value: Setting) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_text, value))}]"
+    return str(value)
+
+
+def differences(all_settings: Sequence[Mapping[str, Setting]]) -> dict[str, tuple[str, ...]]:
+    """Settings in which runs differ, each with its value in every run.
+
+    Where a run lies, how it is logged and whence it went on is no difference.
+    """
+    flattened = [flat(settings) for settings in all_settings]
+    keys = dict.fromkeys(key for each in flattened for key in each)
+    found = {key: tuple(each.get(key, ABSENT) for each in flattened) for key in keys if not _is_of_the_place(key)}
+    return {key: values for key, values in found.items() if len(set(values)) > 1}
+
+
+def _is_of_the_place(key: str) -> bool:
+    return key in _OF_THE_PLACE or key.startswith("trainer.logger")
+
+
+def monitored(settings: Mapping[str, Setting]) -> tuple[str | None, bool]:
+    """What the best checkpoint is chosen by, and whether more of it is better."""
+    callbacks = value_of(settings, "trainer.callbacks")
+    for callback in callbacks if isinstance(callbacks, list) else ():
+        if isinstance(callback, Mapping) and str(callback.get("class_path")).endswith(".BestCheckpoint"):
+            chosen = callback.get("init_args")
+            if isinstance(chosen, Mapping) and chosen.get("monitor"):
+                return str(chosen["monitor"]), chosen.get("mode", "max") != "min"
+    return None, True
