@@ -19,7 +19,7 @@ SMALL = [
     "--trainer.limit_train_batches=1",
     "--trainer.num_sanity_val_steps=0",
 ]
-ELSEWHERE = {"predict.yaml"}  # test_predict.py
+ELSEWHERE = {"predict.yaml", "sweep.yaml"}  # test_predict.py, test_slurm_scripts.py
 WINDOWS = [  # patches and windows of 64³ where the files have 128³, on phantoms of 5-mm voxels
     "--data.preprocessing.spacing_mm=4",
     "--data.patches.size=[64,64,64]",

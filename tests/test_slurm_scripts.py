@@ -210,18 +210,42 @@ def test_an_element_asks_the_sweep_at_its_first_start_only(run: Run, tmp_path: P
     assert brats(calls) == shlex.split("fit --run runs/sweep-120/2 --ckpt_path auto")
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"BRATS": "srun container exec brats", "RUN": "runs/sweep-120/2"},
+        {"WANDB_SWEEP_ID": "x1", "WANDB_RUN_ID": "y2"},  # an agent without SLURM
+    ],
+)
 def test_the_sweep_calls_brats_with_options_that_it_knows(
-    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variables: dict[str, str],
 ) -> None:
-    sweep = yaml.safe_load((SLURM / "sweep.yaml").read_text())
+    sweep = yaml.safe_load((ROOT / "configs" / "sweep.yaml").read_text())
     drawn = {"model.optimizer.init_args.lr": {"value": 0.0002}, "data.batch_size": {"value": 4}}
     assert sweep["parameters"].keys() == drawn.keys()
-    monkeypatch.setenv("RUN", "runs/sweep-120/2")
-    monkeypatch.setenv("BRATS", "container exec brats")
-    words = [word if word != "${args}" else "" for word in create_sweep_command(sweep["command"])]
-    words[words.index("") :] = create_sweep_command_args({"args": drawn})["args"]
-    assert words[:4] == ["srun", "env", "-S", "container exec brats"]
-    assert accepted(words[4:], monkeypatch, capsys)["data"]["batch_size"] == 4
+    command = [word if word != "${args}" else "" for word in create_sweep_command(sweep["command"])]
+    command[command.index("") :] = create_sweep_command_args({"args": drawn})["args"]
+    calls = tmp_path / "calls"
+    calls.write_text("")
+    environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "CALLS": str(calls)} | variables
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    called = [call.split(WORD)[:-1] for call in calls.read_text().split(CALL)[:-1]]
+    first = shlex.split(variables.get("BRATS", "brats"))
+    assert called[0][: len(first)] == first
+    assert accepted(called[0][len(first) :], monkeypatch, capsys)["data"]["batch_size"] == 4
+    assert called[0][len(first) :][:3] == ["fit", "--run", variables.get("RUN", "runs/sweep-x1/y2")]
+
+
+def test_of_a_sweep_brats_is_called_through_srun(run: Run, tmp_path: Path) -> None:
+    wandb = tmp_path / "bin" / "wandb"
+    wandb.write_text(f'{wandb.read_text()}\nprintf "%s{WORD}" $BRATS >> "$CALLS"; printf "{CALL}" >> "$CALLS"\n')
+    assert run("sweep.sbatch", SWEEP="me/brats/x1", BRATS="container exec brats", **ELEMENT)[1] == [
+        "srun", "container", "exec", "brats",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("line", GRID)

@@ -19,9 +19,11 @@ from brats_lightning.cluster.roll_call import roll_call
 from brats_lightning.cluster.signals import Stopped
 from brats_lightning.data.datamodule import BratsDataModule
 from brats_lightning.errors import ConfigError
+from brats_lightning.experiment.facts import facts_of, tags_of
 from brats_lightning.experiment.opening import commit, say_start
 from brats_lightning.experiment.processes import say_processes, trainer_settings
 from brats_lightning.experiment.stopping import going_on, leave
+from brats_lightning.labels import PLANES
 from brats_lightning.loggers.metrics_csv import MetricsCsv
 from brats_lightning.loggers.wandb_run import WandbRun
 from brats_lightning.model.agreement import leave_together, meet
@@ -29,6 +31,7 @@ from brats_lightning.model.callbacks import LastCheckpoint, ProgressBar
 from brats_lightning.model.early_stopping import StaysStopped
 from brats_lightning.model.module import SegmentationModule
 from brats_lightning.model.random_state import RandomState
+from brats_lightning.model.slice_wise import SliceWise
 from brats_lightning.runs import (
     AUTO,
     CONFIG,
@@ -63,6 +66,9 @@ class SaveRunConfig(SaveConfigCallback):
             if isinstance(logger, MetricsCsv):
                 logger.go_on_from(trainer.global_step)
             logger.log_hyperparams(self.config.as_dict())
+            if isinstance(logger, WandbRun):
+                facts = facts_of(self.config.as_dict(), trainer.datamodule)  # type: ignore[attr-defined]
+                logger.describe(facts, tags=tags_of(facts))
 
     def _save(self, trainer: Trainer) -> None:
         path = self._path(trainer)
@@ -252,10 +258,12 @@ class BratsCLI(LightningCLI):
         """Say how many work together; look for what would end a run only after its first epoch.
 
         Raises:
-            ConfigError: Something is monitored that is never logged, or encoder weights that do not fit.
+            ConfigError: Something is monitored that is never logged, encoder weights that do not fit, or volumes that
+                would be cut in other planes than the training slices.
         """
         if self._chosen.ckpt_path is None:
             self.model.require_encoder_weights()
+        self._require_planes_trained_on()
         say_processes(self.trainer, batch_size=self.datamodule.batch_size)
         callbacks = _as_list(self._get(self.config_init, "trainer").get("callbacks") or [])
         watching = {type(callback).__name__: getattr(callback, "monitor", None) for callback in callbacks}
@@ -267,6 +275,18 @@ class BratsCLI(LightningCLI):
                 raise ConfigError(
                     f"{name} monitors {monitor!r}, which is not logged: expected one of {', '.join(logged)}"
                 )
+
+    def _require_planes_trained_on(self) -> None:
+        """Training takes slices as they come: that volumes are cut in another plane would show in scores alone."""
+        network, slices = self.model.network, self.datamodule.slices
+        if slices is None or not isinstance(network, SliceWise):
+            return
+        cut = [plane for plane, axis in PLANES.items() if axis in network.axes]
+        if foreign := [plane for plane in cut if plane not in slices.planes]:
+            raise ConfigError(
+                f"model.network cuts volumes in {', '.join(foreign)} slices, and data.slices.planes is "
+                f"{list(slices.planes)}: set the planes of SliceWise to some of these"
+            )
 
     def after_fit(self) -> None:
         """Say where everything lies."""

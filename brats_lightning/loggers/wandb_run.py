@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from brats_lightning.loggers.wandb_server import must_be_offline
 
 INIT_SECONDS = 15
 FINISH_SECONDS = 60
+LONGEST_TAG = 64
+"""W&B's limit of characters."""
 STEP = "trainer/global_step"
 """Lightning makes it the horizontal axis of every chart."""
 log = logging.getLogger(__name__)
@@ -31,8 +33,8 @@ class WandbRun(WandbLogger):
 
     Which of the two is decided within three seconds: offline without a key or without a route to the server. The
     variable `WANDB_MODE` and the argument `offline` overrule. Offline runs lie in the run's folder under `wandb` and
-    are sent later, with `slurm/sync.sbatch`; until then a run that is gone on with stays offline, as its history could
-    not be put in order afterwards. At the end of a run whose server was lost, it waits a minute at most.
+    are sent later, with `brats sync`; until then a run that is gone on with stays offline, as its history could not be
+    put in order afterwards. At the end of a run whose server was lost, it waits a minute at most.
 
     Args:
         project: Name of the project.
@@ -102,7 +104,7 @@ class WandbRun(WandbLogger):
         settings = wandb.Settings(init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS, silent=True)
         self._wandb_init.setdefault("settings", settings)
         if self._wandb_init["mode"] is None and not os.environ.get("WANDB_MODE") and any(map(is_unsent, earlier)):
-            log.info("W&B: parts of this run still wait to be sent (bash slurm/sync.sbatch): it is logged offline")
+            log.info("W&B: parts of this run still wait to be sent (brats sync): it is logged offline")
             self._wandb_init["mode"] = "offline"
         try:
             run = super().experiment
@@ -119,6 +121,21 @@ class WandbRun(WandbLogger):
             self._earlier = self._earlier if self._earlier.step == step else Tail(step)
         if job := own_job():
             run.config.update({"slurm": job.facts}, allow_val_change=True)
+
+    @rank_zero_only
+    def describe(self, facts: Mapping[str, Any], *, tags: Sequence[str] = ()) -> None:
+        """Add to the run's configuration, and to its tags those that it does not have.
+
+        Args:
+            facts: By their names in the configuration.
+            tags: To find the run by.
+        """
+        if self._experiment is None:
+            self._begin()
+        run = self.experiment
+        run.config.update(dict(facts), allow_val_change=True)
+        if new := [tag[:LONGEST_TAG] for tag in tags if tag[:LONGEST_TAG] not in (run.tags or ())]:
+            run.tags = (*(run.tags or ()), *new)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:

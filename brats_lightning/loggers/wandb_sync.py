@@ -1,28 +1,28 @@
-"""Send what was logged to W&B offline: each run as one history, however often it was restarted.
+"""`brats sync`: send what was logged to W&B offline, each run as one history, however often it was restarted."""
 
-`python -m brats_lightning.loggers.wandb_sync runs` is what `slurm/sync.sbatch` calls. It may be called again at any
-time: what was sent is marked by W&B, what is still being written is left for the next time.
-"""
-
-import argparse
-import logging
+import fcntl
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from rich.console import Console
+
 from brats_lightning.cluster.lease import FILE as LEASE
-from brats_lightning.errors import BratsError
+from brats_lightning.errors import BratsError, ConfigError
 from brats_lightning.loggers.wandb_segments import is_finished, is_unsent, mark_as_sent, mend, run_of, started
 from brats_lightning.loggers.wandb_server import obstacle
+from brats_lightning.runs import RUNS
 
 QUIET_SECONDS = 300.0
 """W&B writes every 15 s, a lease is renewed every 20 s: who was silent for so long is dead."""
 SENDING_MINUTES = 10.0
-log = logging.getLogger("brats_lightning")
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,21 @@ class Outcome:
         sent: Files sent now.
         left: Files that are still being written.
         failure: What went wrong, empty where nothing did.
+        busy: Files that another call is sending.
     """
 
     run: str
     sent: int
     left: int
     failure: str = ""
+    busy: int = 0
 
     def __str__(self) -> str:
         parts = f"{self.sent} part{'s' * (self.sent != 1)} sent"
         if self.left:
             parts += f", {self.left} still being written: send again later"
+        if self.busy:
+            parts += ", another call is sending the rest"
         return f"{self.run}: {parts}" + (f"; failed: {self.failure}" if self.failure else "")
 
 
@@ -76,7 +80,14 @@ def send(segments: Sequence[Path], *, minutes: float = SENDING_MINUTES) -> Outco
         segments: The files, oldest first.
         minutes: After which W&B is stopped: without a route it would go on for ever.
     """
-    run = run_of(segments[0])
+    with _alone(segments[0]) as alone:
+        waiting = [segment for segment in segments if is_unsent(segment)]  # another call may have been faster
+        if not alone:
+            return Outcome(run_of(segments[0]), 0, 0, busy=len(waiting))
+        return _send(run_of(segments[0]), waiting, minutes=minutes)
+
+
+def _send(run: str, segments: Sequence[Path], *, minutes: float) -> Outcome:
     dead = [segment for segment in segments if not _is_being_written(segment)]
     left = len(segments) - len(dead)
     whole = []
@@ -118,31 +129,50 @@ def _is_being_written(segment: Path) -> bool:
     return any(sign.exists() and time.time() - sign.stat().st_mtime < QUIET_SECONDS for sign in signs)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Send all offline runs below a folder; the exit code is 1 where something could not be sent."""
-    parser = argparse.ArgumentParser(description="Send what was logged to W&B offline.")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs"), help="of one run or of many")
-    parser.add_argument("--minutes", type=float, default=SENDING_MINUTES, help="for each run (default: %(default)s)")
-    chosen = parser.parse_args(arguments)
-    if not chosen.folder.is_dir():
-        parser.error(f"no folder {chosen.folder}")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    runs = unsent(chosen.folder)
-    try:
-        if not runs:
-            log.info("nothing below %s waits to be sent to W&B", chosen.folder)
-        elif what_is_missing := obstacle():
-            log.error("W&B: %s: %d runs below %s are not sent", what_is_missing, len(runs), chosen.folder)
-            return 1
-    except BratsError as error:
-        log.error("%s", error)  # noqa: TRY400 - a sentence for people
-        return 1
-    outcomes = []
-    for segments in runs.values():
-        outcomes.append(send(segments, minutes=chosen.minutes))
-        log.info("%s", outcomes[-1])
-    return int(any(outcome.failure for outcome in outcomes))
+@contextmanager
+def _alone(segment: Path) -> Iterator[bool]:
+    """Whether no other call of this program sends the file until the end of the block; a killed one holds nothing."""
+    with segment.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:  # a network's disk without locks
+            pass
+        yield True
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def sync(folder: Path = RUNS, *, minutes: float = SENDING_MINUTES, workers: int = 4) -> None:
+    """Send what was logged to W&B offline; exit code 1 where something could not be sent.
+
+    Each run arrives as one history, however often it was restarted. The same command may be given again at any time,
+    and twice at once: what was sent is marked, what is still being written is left for the next time. Without a key or
+    a route to the server it gives up within seconds.
+
+    Args:
+        folder: Of one run or of many.
+        minutes: For each run, after which it is given up.
+        workers: Runs that are sent at once.
+
+    Raises:
+        BratsError: No such folder, no key, no route, or runs that could not be sent.
+    """
+    if minutes <= 0 or workers < 1:
+        raise ConfigError(f"expected --minutes above 0 and --workers from 1 on, found {minutes:g} and {workers}")
+    if not folder.is_dir():
+        raise BratsError(f"no folder {folder}: expected that of a run, or of many")
+    console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    runs = unsent(folder)
+    if not runs:
+        console.print(f"nothing below {folder} waits to be sent to W&B")
+        return
+    if what_is_missing := obstacle():
+        raise BratsError(f"W&B: {what_is_missing}: {len(runs)} runs below {folder} are not sent")
+    failures = 0
+    with ThreadPoolExecutor(workers) as pool:
+        for outcome in pool.map(partial(send, minutes=minutes), runs.values()):
+            console.print(str(outcome))
+            failures += bool(outcome.failure)
+    if failures:
+        raise BratsError(f"{failures} of {len(runs)} runs could not be sent: give the same command again")

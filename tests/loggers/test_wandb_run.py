@@ -246,7 +246,7 @@ def test_while_parts_wait_to_be_sent_a_run_stays_offline(
     time.sleep(1.1)
     with caplog.at_level(logging.INFO):
         go_on(tmp_path / "run", [(1, {"a": 2.0})])
-    assert "wait to be sent (bash slurm/sync.sbatch): it is logged offline" in caplog.text
+    assert "wait to be sent (brats sync): it is logged offline" in caplog.text
     assert server.state.runs == {}
     for segment in (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb"):
         segment.with_suffix(".wandb.synced").touch()

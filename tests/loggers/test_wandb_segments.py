@@ -24,7 +24,9 @@ def row(step: int, *, size: int = 0) -> Record:
     record = Record()
     record.history.step.num = step
     record.history.item.add(key="train/loss", value_json="1" * (size + 1))
-    record.history.item.add(nested_key=["val", "dice"], value_json="1")
+    record.history.item.add(nested_key=["val/dice"], value_json="1")
+    record.history.item.add(nested_key=["pictures", "_type"], value_json='"images"')  # of a picture, each property
+    record.history.item.add(nested_key=["pictures", "count"], value_json="2")
     return record
 
 
@@ -73,7 +75,7 @@ def test_the_last_row_is_found_however_long_rows_are_and_whatever_follows(
 ) -> None:
     rows = [row(step, size=size) for step in range(3)]
     file = segment(tmp_path, [*rows, *[summary()] * behind])
-    assert tail_of([file]) == Tail(2, frozenset({"train/loss", "val/dice"}))
+    assert tail_of([file]) == Tail(2, frozenset({"train/loss", "val/dice", "pictures"}))
 
 
 def test_of_several_files_the_one_that_reached_furthest_counts(tmp_path: Path) -> None:

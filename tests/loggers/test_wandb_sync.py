@@ -1,4 +1,4 @@
-import logging
+import fcntl
 import os
 import shutil
 import signal
@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from brats_lightning.cluster.lease import FILE as LEASE
+from brats_lightning.errors import BratsError, ConfigError
 from brats_lightning.loggers import wandb_sync
 from brats_lightning.loggers.wandb_segments import is_unsent
-from brats_lightning.loggers.wandb_sync import QUIET_SECONDS, main, unsent
+from brats_lightning.loggers.wandb_sync import QUIET_SECONDS, Outcome, sync, unsent
 
 REPOSITORY = Path(__file__).parents[2]
 SESSION = """
@@ -72,7 +73,7 @@ def offline(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_run_that_was_killed_and_restarted_offline_arrives_as_one_history(
-    server: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session(0, 500, value=1, end="killed")
     session(350, 700, value=2, restarts=1)  # from a checkpoint before the end of what is on disk
@@ -81,8 +82,7 @@ def test_a_run_that_was_killed_and_restarted_offline_arrives_as_one_history(
     )  # died before W&B wrote anything out
     session(700, 800, value=4, restarts=3)
     long_ago(tmp_path)
-    with caplog.at_level(logging.INFO):
-        assert main(["runs"]) == 0
+    sync()
     (arrived,) = server.state.runs.values()
     history = arrived["history"]
     steps = [row["_step"] for row in history]
@@ -101,10 +101,9 @@ def test_a_run_that_was_killed_and_restarted_offline_arrives_as_one_history(
     assert not is_unsent(empty)
     assert (arrived["displayName"], arrived["jobType"]) == ("unet3d", "fit")
     assert arrived["name"] == Path("runs/unet3d/wandb_id").read_text().splitlines()[0]
-    caplog.clear()
-    with caplog.at_level(logging.INFO):
-        assert main(["runs"]) == 0
-    assert "nothing below runs waits to be sent" in caplog.text
+    assert "3 parts sent" in capsys.readouterr().out
+    sync()
+    assert "nothing below runs waits to be sent" in capsys.readouterr().out
     assert len(arrived["history"]) == 800
 
 
@@ -127,29 +126,73 @@ def test_the_script_sends_from_a_login_node(server: Any, nobody: pytest.MonkeyPa
 
 @pytest.mark.slow
 def test_a_server_that_does_not_answer_is_given_up_in_time(
-    nobody: pytest.MonkeyPatch, tmp_path: Path, deaf_server: int, caplog: pytest.LogCaptureFixture
+    nobody: pytest.MonkeyPatch, tmp_path: Path, deaf_server: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session(0, 5, value=1)
     nobody.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{deaf_server}")
     nobody.setenv("WANDB_API_KEY", "k" * 40)
     start = time.monotonic()
-    with caplog.at_level(logging.INFO):
-        assert main(["runs", "--minutes", "0.1"]) == 1
+    with pytest.raises(BratsError, match="1 of 1 runs could not be sent: give the same command again"):
+        sync(Path("runs"), minutes=0.1)
     assert time.monotonic() - start < 12
-    assert "0 parts sent; failed: not done within 0.1 minutes" in caplog.text
+    assert "0 parts sent; failed: not done within 0.1 minutes" in capsys.readouterr().out
     assert unsent(Path("runs"))
 
 
-def test_without_key_or_route_nothing_is_tried(
-    nobody: pytest.MonkeyPatch, offline: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_key_or_route_nothing_is_tried(nobody: pytest.MonkeyPatch, offline: Path) -> None:
     nobody.setattr(wandb_sync, "send", lambda *_args, **_kwargs: pytest.fail("it tried"))
-    assert main([str(offline)]) == 1
-    assert f"no API key: 1 runs below {offline} are not sent" in caplog.text
+    with pytest.raises(BratsError, match=f"no API key: 1 runs below {offline} are not sent"):
+        sync(offline)
     nobody.setenv("WANDB_API_KEY", "k" * 40)
     nobody.setenv("WANDB_MODE", "offline")  # of the training runs
-    assert main([str(offline)]) == 1
-    assert "no route" in caplog.text
+    with pytest.raises(BratsError, match="no route"):
+        sync(offline)
+
+
+@pytest.mark.parametrize(("options", "told"), [({"workers": 0}, "found 10 and 0"), ({"minutes": 0.0}, "found 0 and 4")])
+def test_options_that_make_no_sense_are_refused(offline: Path, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        sync(offline, **options)
+
+
+def test_as_many_runs_as_asked_for_are_sent_at_once(
+    monkeypatch: pytest.MonkeyPatch, offline: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(5):
+        segment = offline / f"r{number}" / "wandb" / f"offline-run-20261120_131109-r{number}" / f"run-r{number}.wandb"
+        segment.parent.mkdir(parents=True)
+        segment.touch()
+    at_once, most = [0], [0]
+
+    def send(segments: list[Path], *, minutes: float) -> Outcome:
+        at_once[0] += 1
+        most[0] = max(most[0], at_once[0])
+        time.sleep(0.1)
+        at_once[0] -= 1
+        run = segments[0].stem
+        return Outcome(run, 1, 0, "refused" if run == "run-r3" else "")
+
+    monkeypatch.setattr(wandb_sync, "obstacle", str)
+    monkeypatch.setattr(wandb_sync, "send", send)
+    with pytest.raises(BratsError, match="1 of 6 runs could not be sent"):
+        sync(offline, workers=3)
+    assert most == [3]
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 6
+    assert "run-r3: 1 part sent; failed: refused" in said
+
+
+def test_what_another_call_is_sending_is_left_to_it(monkeypatch: pytest.MonkeyPatch, offline: Path) -> None:
+    monkeypatch.setattr(wandb_sync, "_sync", lambda *_args, **_kwargs: pytest.fail("it sent"))
+    (segments,) = unsent(offline).values()
+    long_ago(offline)
+    with segments[0].open("r+b") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        outcome = wandb_sync.send(segments)
+    assert (outcome.sent, outcome.busy, outcome.failure) == (0, 1, "")
+    assert "another call is sending the rest" in str(outcome)
+    segments[0].with_suffix(".wandb.synced").touch()  # as that one has done meanwhile
+    assert wandb_sync.send(segments) == Outcome("x", 0, 0)
 
 
 @pytest.mark.parametrize(("silent", "lease", "left"), [(0, None, 1), (600, None, 0), (600, 0, 1), (600, 600, 0)])
