@@ -18,14 +18,17 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: $(READY)  ## phantoms → cache → fit → test → predict, in a few minutes on two cores
+demo: $(READY)  ## phantoms → cache → fit → test → predict → report, in a few minutes on two cores
 	rm -rf runs/demo
 	$(BIN)/brats phantom runs/demo-cases --cases 24 --size '[160, 160, 104]'
 	$(BIN)/brats cache --config configs/demo.yaml
 	$(BIN)/brats fit --config configs/demo.yaml
 	$(BIN)/brats test --run runs/demo
 	$(BIN)/brats predict runs/demo-cases --checkpoint runs/demo --output runs/demo/predictions
-	@echo "The run lies in runs/demo, pictures of test cases in runs/demo/figures"
+	$(BIN)/brats report runs/demo
+	$(BIN)/brats report --case runs/demo-cases/BraTS2021_90000 --output runs/demo/report/BraTS2021_90000.html \
+	  --prediction runs/demo/predictions/BraTS2021_90000.nii.gz
+	@echo "The run lies in runs/demo, its report in runs/demo/report/report.html, that of a case beside it"
 
 test: $(READY)  ## every test, within ten minutes on two cores
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder

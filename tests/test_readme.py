@@ -17,7 +17,7 @@ CODE = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 LINES = [line for block in CODE for line in block.replace("\\\n", " ").splitlines()]
 BRATS = [shlex.split(line, comments=True)[1:] for line in LINES if line.startswith("brats ")]
 FUNCTIONS = [words for words in BRATS if not COMMANDS[words[0]].takes_arguments]
-EXPERIMENTS = [words for words in BRATS if COMMANDS[words[0]].target.startswith("experiment.")]
+EXPERIMENTS = [words for words in BRATS if COMMANDS[words[0]].target.startswith("experiment.commands:")]
 
 
 def test_every_command_named_is_one() -> None:
