@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+# One more than there are cores: some tests wait for SLURM, for a server or for other processes.
+WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 
 .PHONY: help demo test check format setup clean
 .DEFAULT_GOAL := help
@@ -31,14 +33,14 @@ demo: $(READY)  ## phantoms → cache → fit → test → predict → report, i
 	@echo "The run lies in runs/demo, its report in runs/demo/report/report.html, that of a case beside it"
 
 test: $(READY)  ## every test, within ten minutes on two cores
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(READY)  ## format, lint, types, import contract, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow" -q
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow" -q
 
 format: $(READY)  ## put code into the house's form
 	$(BIN)/ruff format .

@@ -16,7 +16,7 @@ def run(name: str, *arguments: str) -> str:
 
 @pytest.mark.slow
 def test_training_end_to_end_is_held_against_its_bare_step() -> None:
-    rows = run("training.py", "--size", "32", "--cases", "5", "--epochs", "2").splitlines()
+    rows = run("training.py", "--size", "32", "--cases", "3", "--epochs", "1").splitlines()
     found = [row.split(" | ")[0].strip("| ") for row in rows if row.startswith("| ")]
     assert found == ["what", "bare step", "brats fit", "the same, MONAI's transforms in workers"]
 

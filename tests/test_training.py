@@ -166,9 +166,9 @@ def test_the_last_checkpoint_knows_the_best_one_wherever_it_stands_in_the_config
 def test_the_3d_unet_trains_on_real_cases(home: Path, shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     configs = [f"--config={CONFIGS / 'unet3d.yaml'}", f"--config={CONFIGS / 'overlays' / 'few_steps.yaml'}"]
     root = (shared / "data" / "brats").resolve()
-    main(["fit", *configs, f"--data.root={root}", "--run=run", "--data.split.test=2"])
+    main(["fit", *configs, f"--data.root={root}", "--run=run", "--data.split.test=2", "--data.split.train=3"])
     split = json.loads(Path("run/split.json").read_text())
-    assert sorted(len(split[part]) for part in ("train", "validation", "test")) == [2, 2, 5]
+    assert sorted(len(split[part]) for part in ("train", "validation", "test")) == [2, 2, 3]
     main(["test", "--run=run"])
     assert "2 cases" in capsys.readouterr().out
     assert len(Path("run/scores_test.csv").read_text().splitlines()) == 1 + 2 * 5

@@ -76,14 +76,20 @@ def _at_steps(
         return vertices @ to_mm[:3, :3].T + to_mm[:3, 3], triangles if outwards else triangles[:, ::-1]
 
     wanted = float(mask.sum()) * abs(float(np.linalg.det(affine[:3, :3])))
-    low, level, high = 0.0, min(0.5, float(field.max()) / 2), float(field.max())
+    cells = wanted / abs(float(np.linalg.det(to_mm[:3, :3])))
+    low, high = 0.0, float(field.max())
     for _ in range(LEVEL_STEPS):
+        # Nearly the level wanted is that which as many places of the grid exceed as the volume has cells.
+        count = min(max(round(cells), 1), field.size)
+        level = float(np.partition(field, -count, axis=None)[-count])
+        if not low < level < high:  # many places are equal
+            level = (low + high) / 2
         found = at(level)
         volume = enclosed_mm3(*found)
         if abs(volume - wanted) <= SAME_VOLUME * wanted:
             break
         low, high = (level, high) if volume > wanted else (low, level)
-        level = (low + high) / 2
+        cells *= wanted / volume if volume > 0 else 2
     return found
 
 
