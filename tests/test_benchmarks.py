@@ -21,29 +21,6 @@ def test_training_end_to_end_is_held_against_its_bare_step() -> None:
     assert found == ["what", "bare step", "brats fit", "the same, MONAI's transforms in workers"]
 
 
-@pytest.mark.slow
-def test_samples_a_second_are_counted_and_bytes_computed() -> None:
-    rows = run(
-        "scaling.py",
-        "--size",
-        "32",
-        "--cases",
-        "4",
-        "--samples",
-        "4",
-        "--epochs",
-        "1",
-        "--rounds",
-        "1",
-        "--processes",
-        "1",
-    )
-    table, paper = rows.split("| network |")
-    found = [row.split(" | ")[0].strip("| ") for row in table.splitlines() if row.startswith("| ")]
-    assert found == ["processes", "1"]
-    assert "| unet3d | 19.2 MB | 19.2 MB |" in paper  # of two processes each sends as much as it has
-
-
 @pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.py")), ids=lambda path: path.name)
 def test_every_benchmark_says_how_it_is_called(path: Path) -> None:
     assert f"python benchmarks/{path.name}" in path.read_text()

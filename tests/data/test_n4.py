@@ -65,7 +65,7 @@ def test_fields_of_a_real_case_are_those_of_itk(shared: Path) -> None:
     volumes = read_case(found)
     brain = torch.from_numpy(volumes.brain)
     own, itk = (
-        log_bias_field(torch.from_numpy(volumes.image), brain, options, spacing_mm=(1, 1, 1))[:, brain]
+        log_bias_field(torch.from_numpy(volumes.image[:2]), brain, options, spacing_mm=(1, 1, 1))[:, brain]
         for options in (N4(), N4(backend="itk"))
     )
     assert min(map(correlation, own, itk)) > 0.999

@@ -43,10 +43,6 @@ SLICES = {
         },
     },
 }
-SEGRESNET = {
-    "class_path": "monai.networks.nets.SegResNet",
-    "init_args": {"spatial_dims": 3, "init_filters": 8, "in_channels": 4, "out_channels": 4},
-}
 ONE_SIZE = """
 import torch
 class OneSize(torch.nn.Module):
@@ -252,7 +248,7 @@ def test_unknown_formats_are_named(write_checkpoint: WriteCheckpoint, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", [UNET, DYNUNET, SEGRESNET, SLICES], ids=["UNet", "DynUNet", "SegResNet", "slices"])
+@pytest.mark.parametrize("network", [UNET, DYNUNET, SLICES], ids=["UNet", "DynUNet", "slices"])
 def test_every_format_takes_any_batch_and_size(
     write_checkpoint: WriteCheckpoint, tmp_path: Path, network: dict[str, Any]
 ) -> None:
