@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from brats_lightning.comparison.paired_tests import PairedTest
 from brats_lightning.comparison.results import Comparison
 from brats_lightning.reports.figures.colours import BACKGROUND, FAINT, REGION_COLOURS, TEXT
+from brats_lightning.reports.figures.style import plain
 
 WIDTH, ROW = 3.4, 0.5
 LEFT, HEAD, FOOT, TOP, MARGIN = 0.7, 0.85, 0.4, 0.9, 0.25
@@ -80,7 +81,7 @@ def _draw(axes: Axes, tests: Sequence[PairedTest], alpha: float) -> None:
     axes.set_title(tests[0].score, color=TEXT, fontsize=12, pad=24)
     for x, text, side in ((0.0, f"◂ {_short(tests[0].second)} better", "left"),
                           (1.0, f"{_short(tests[0].first)} better ▸", "right")):  # fmt: skip
-        axes.text(x, 1.02, text, transform=axes.transAxes, color=FAINT, fontsize=9, ha=side, va="bottom")
+        axes.text(x, 1.02, plain(text), transform=axes.transAxes, color=FAINT, fontsize=9, ha=side, va="bottom")
 
 
 def _scale(axes: Axes, tests: Sequence[PairedTest]) -> None:
@@ -113,4 +114,4 @@ def _caption(figure: Figure, comparison: Comparison) -> None:
     for y, text, colour, size in (
         (0.3, title + mixed, TEXT, 13), (0.57, meaning, FAINT, 9), (0.78, ranking, FAINT, 9)
     ):  # fmt: skip
-        figure.text(MARGIN / width, 1 - y / height, text, color=colour, fontsize=size, va="center")
+        figure.text(MARGIN / width, 1 - y / height, plain(text), color=colour, fontsize=size, va="center")

@@ -5,6 +5,7 @@ Such a file is a log in LevelDB's format: a header of 7 bytes, then frames of 32
 was killed it holds all but the last seconds, and ends in the midst of a record.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,8 @@ def _window(size: int, window: int) -> int:
 
 
 def records(segment: Path, *, start: int = 0) -> Iterator[tuple[int, Any]]:
-    """Whole records that begin after a frame's start, each with the position of its end."""
+    """Whole records that begin after a frame's start, each with the position of its end; damaged ones are left out."""
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # noqa: PLC0415
     from wandb.proto.wandb_internal_pb2 import Record  # noqa: PLC0415 - half a second that not every process needs
 
     with segment.open("rb") as file:
@@ -134,4 +136,5 @@ def records(segment: Path, *, start: int = 0) -> Iterator[tuple[int, Any]]:
         record += content[position + PART : end]
         position = end
         if kind in {_WHOLE, _LAST} and begun:
-            yield start + position, Record.FromString(record)
+            with contextlib.suppress(DecodeError):
+                yield start + position, Record.FromString(record)

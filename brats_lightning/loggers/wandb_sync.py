@@ -80,11 +80,15 @@ def send(segments: Sequence[Path], *, minutes: float = SENDING_MINUTES) -> Outco
         segments: The files, oldest first.
         minutes: After which W&B is stopped: without a route it would go on for ever.
     """
-    with _alone(segments[0]) as alone:
-        waiting = [segment for segment in segments if is_unsent(segment)]  # another call may have been faster
-        if not alone:
-            return Outcome(run_of(segments[0]), 0, 0, busy=len(waiting))
-        return _send(run_of(segments[0]), waiting, minutes=minutes)
+    run = run_of(segments[0])
+    try:
+        with _alone(segments[0]) as alone:
+            waiting = [segment for segment in segments if is_unsent(segment)]  # another call may have been faster
+            if not alone:
+                return Outcome(run, 0, 0, busy=len(waiting))
+            return _send(run, waiting, minutes=minutes)
+    except OSError as error:  # files of somebody else, which can be read and not be marked as sent
+        return Outcome(run, 0, 0, f"{error.filename}: {error.strerror}")
 
 
 def _send(run: str, segments: Sequence[Path], *, minutes: float) -> Outcome:

@@ -55,7 +55,7 @@ def case_report(
         case, prediction=prediction, reference=reference, edition=edition, prediction_edition=prediction_edition
     )
     path = output or Path(f"{read.case.id}.html")
-    folder = path.with_suffix("")
+    folder = _beside(path, read)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         text = page(
@@ -67,6 +67,13 @@ def case_report(
     except OSError as error:
         raise ConfigError(f"the report {path} cannot be written ({error.strerror}): give another --output") from error
     return path
+
+
+def _beside(path: Path, read: CaseFilesRead) -> Path:
+    """The folder for pictures; of a page beside a case of the same name, another one than that of the case."""
+    folder = path.with_suffix("")
+    taken = {file.parent.resolve() for file in read.case.files}
+    return folder.with_name(f"{folder.name}-report") if folder.resolve() in taken else folder
 
 
 def _sections(read: CaseFilesRead, folder: Path) -> list[Section]:

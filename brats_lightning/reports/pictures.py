@@ -22,7 +22,7 @@ from brats_lightning.reports.figures.overlay import overlay
 from brats_lightning.reports.slice_figure import overlay_slices
 from brats_lightning.reports.wandb_media import media, surfaces
 from brats_lightning.reports.wandb_panel import Panel, panel_of
-from brats_lightning.reports.wandb_sheet import InBackground, draw_panel
+from brats_lightning.reports.wandb_sheet import InBackground, draw_panel, unless_disk_fails
 from brats_lightning.reports.wandb_surfaces import Predicted, predicted, write_surfaces
 
 FIGURES = "figures"
@@ -132,10 +132,8 @@ class ValidationPictures(Callback):
             return
         epoch = trainer.current_epoch
         self._drawing.begin(partial(_draw_panels, panels, folder=_folder(trainer), epoch=epoch))
-        if loggers := _wandb(trainer):
-            shown = media(panels, epoch=epoch)
-            for logger in loggers:
-                logger.log_metrics(shown, step=_step(trainer))
+        if _wandb(trainer):
+            unless_disk_fails(lambda: _log(trainer, media(panels, epoch=epoch), step=_step(trainer)))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Have the first process make the surfaces of what was drawn last."""
@@ -145,10 +143,7 @@ class ValidationPictures(Callback):
         cases = _of_all(self._predicted)
         if not cases or not trainer.is_global_zero:
             return
-        files = write_surfaces(cases, _folder(trainer))
-        if files and (loggers := _wandb(trainer)):
-            for logger in loggers:
-                logger.log_metrics(surfaces(files), step=max(0, _step(trainer) - 1))  # the row of the last step
+        unless_disk_fails(partial(_draw_surfaces, cases, trainer))
 
     def _draws(self, trainer: Trainer) -> bool:
         """Whether this validation is one that is drawn; all processes answer alike."""
@@ -161,7 +156,21 @@ class ValidationPictures(Callback):
         return before < 1 or done // every > before // every or done == last
 
 
+def _draw_surfaces(cases: Sequence[Predicted], trainer: Trainer) -> None:
+    folder = _folder(trainer)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = write_surfaces(cases, folder)
+    if files and _wandb(trainer):
+        _log(trainer, surfaces(files), step=max(0, _step(trainer) - 1))  # the row of the last step
+
+
+def _log(trainer: Trainer, shown: dict[str, Any], *, step: int) -> None:
+    for logger in _wandb(trainer):
+        logger.log_metrics(shown, step=step)
+
+
 def _draw_panels(panels: Sequence[Panel], *, folder: Path, epoch: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     for panel in panels:
         title = f"{panel.case} · {folder.parents[1].name} · epoch {epoch}"
         draw_panel(panel, folder / f"{panel.case}_epoch_{epoch:03}.png", title=title)
@@ -223,9 +232,7 @@ def _plane(trainer: Trainer) -> str | None:
 
 
 def _folder(trainer: Trainer) -> Path:
-    folder = Path(trainer.default_root_dir) / FIGURES / VALIDATION
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return Path(trainer.default_root_dir) / FIGURES / VALIDATION
 
 
 def _wandb(trainer: Trainer) -> list[WandbLogger]:

@@ -109,7 +109,7 @@ def _settings(path: Path, notes: list[str]) -> tuple[Mapping[str, Setting], str]
     try:
         return read_settings(path), path.read_text(encoding="utf-8")
     except (BratsError, OSError) as error:
-        notes.append(f"{_without(path, error)}.")
+        notes.append(f"{without_place(path, error)}.")
         return {}, ""
 
 
@@ -120,7 +120,7 @@ def _parts(path: Path, notes: list[str]) -> Parts | None:
     try:
         return Parts.read(path)
     except BratsError as error:
-        notes.append(f"{_without(path, error)}.")
+        notes.append(f"{without_place(path, error)}.")
         return None
 
 
@@ -131,7 +131,7 @@ def _history(path: Path, notes: list[str]) -> History | None:
     try:
         history = read_history(path)
     except BratsError as error:
-        notes.append(f"{_without(path, error)}.")
+        notes.append(f"{without_place(path, error)}.")
         return None
     notes.extend(history.notes)
     return history if history.curves else None
@@ -141,10 +141,10 @@ def _scores(path: Path, notes: list[str]) -> ScoreFile | None:
     try:
         return read_score_file(path)
     except BratsError as error:
-        notes.append(f"{path.name} is left out: {_without(path, error)}.")
+        notes.append(f"{path.name} is left out: {without_place(path, error)}.")
         return None
 
 
-def _without(path: Path, error: Exception) -> str:
+def without_place(path: Path, error: Exception) -> str:
     """An error's text with a file's name in place of its path: a report goes to people who have another disk."""
     return str(error).replace(str(path), path.name).rstrip(".")

@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -136,8 +136,8 @@ def read_history(path: Path) -> History:
     # Zero bytes are what a file system that lost power leaves in place of rows.
     reader = csv.DictReader(io.StringIO(text.replace("\0", ""), newline=""), strict=False)
     rows, broken = [], 0
-    for row in reader:
-        if None in row or None in row.values() or not (row.get(STEP) or "").isdigit():
+    while (row := _next(reader)) is not None:
+        if None in row or None in row.values() or not (row.get(STEP) or "").isdecimal():
             broken += 1
         else:
             rows.append({name: value for name, value in row.items() if value})
@@ -195,6 +195,14 @@ def smoothed(curve: Curve, *, over: int) -> Curve:
         tuple(curve.epochs[part][len(curve.epochs[part]) // 2] for part, _ in kept),
         tuple(math.fsum(values) / len(values) if values else math.nan for _, values in kept),
     )
+
+
+def _next(reader: Iterator[dict[str, str]]) -> dict[str, str] | None:
+    """The next row, None behind the last one; an empty one in place of what is no CSV."""
+    try:
+        return next(reader, None)
+    except csv.Error:  # a quotation mark in what was damaged takes in all that follows
+        return {}
 
 
 def _place(region: str) -> int:

@@ -51,6 +51,8 @@ def run_report(run: Path, *, output: Path | None = None) -> Path:
     if path.is_dir() or path.suffix.lower() not in {".html", ".htm"}:
         raise BratsError(f"{path} is no name of an HTML file: give --output such as {path / 'report.html'}")
     folder = path.parent if output is None else path.with_suffix("")
+    if folder.resolve() == run.resolve():  # of runs/unet3d.html
+        folder = folder / FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
         text = page(f"Run {opened.name}", _sections(opened, folder), subtitle=_subtitle())

@@ -8,7 +8,7 @@ from brats_lightning.errors import BratsError
 from brats_lightning.reports.html.page import Section
 from brats_lightning.reports.html.parts import Html, details, facts, joined, notice, paragraph, picture, table
 from brats_lightning.reports.run_figures import Drawn
-from brats_lightning.reports.run_folder import FIGURES
+from brats_lightning.reports.run_folder import FIGURES, without_place
 from brats_lightning.reports.run_scores import Spread, conventions, empties, named_checkpoints, ranked_cases, spreads
 from brats_lightning.reports.run_sections import PICTURES_STYLE, heading, many, number, shown, title_of
 from brats_lightning.reports.score_files import ScoreFile, read_score_file
@@ -92,7 +92,7 @@ def _of_empty_masks(file: ScoreFile, found: Sequence[Spread]) -> list[str]:
     said = []
     zeros = {each.region: sum(v == 0 for v in each.values.values()) for each in found if each.score == "dice"}
     if told := [f"{region} in {many(count, 'case')}" for region, count in zeros.items() if count]:
-        said.append(f"Dice is 0, where a region was missed or found elsewhere: {', '.join(told)}.")
+        said.append(f"Dice is 0, where a region was missed, invented or found elsewhere: {', '.join(told)}.")
     undefined = {each.region: each.undefined for each in found if each.score == "dice" and each.undefined}
     if undefined:
         told = [f"{region} in {many(count, 'case')}" for region, count in undefined.items()]
@@ -109,7 +109,7 @@ def _classes(path: Path) -> list[Html]:
     try:
         file = read_score_file(path) if path.is_file() else None
     except BratsError as error:
-        return [notice(f"{path.name} is left out: {error}.")]
+        return [notice(f"{path.name} is left out: {without_place(path, error)}.")]
     if file is None:
         return []
     measures = [column for column in file.scores if not is_no_score(column)]

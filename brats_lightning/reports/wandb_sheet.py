@@ -63,7 +63,7 @@ class InBackground:
     def begin(self, work: Callable[[], None]) -> None:
         """Begin, when what was begun before is done."""
         self.wait()
-        self._thread = threading.Thread(target=self._do, args=(work,), name="pictures")
+        self._thread = threading.Thread(target=unless_disk_fails, args=(work,), name="pictures")
         self._thread.start()
 
     def wait(self) -> None:
@@ -72,12 +72,13 @@ class InBackground:
             self._thread.join()
             self._thread = None
 
-    @staticmethod
-    def _do(work: Callable[[], None]) -> None:
-        try:
-            work()
-        except OSError as error:
-            log.warning("a picture cannot be written: %s", error)
+
+def unless_disk_fails(work: Callable[[], None]) -> None:
+    """Do what no run shall end for: where its files cannot be written, that is said."""
+    try:
+        work()
+    except OSError as error:
+        log.warning("a picture cannot be written: %s", error)
 
 
 def draw_panel(panel: Panel, path: Path, *, title: str) -> None:

@@ -15,6 +15,7 @@ from brats_lightning.loggers.wandb_segments import (
     is_finished,
     is_unsent,
     mend,
+    records,
     segments,
     tail_of,
 )
@@ -130,3 +131,14 @@ def test_of_a_long_file_only_the_end_is_read(tmp_path: Path, monkeypatch: pytest
     content[HEADER : 2 * FRAME] = os.urandom(2 * FRAME - HEADER)
     file.write_bytes(content)
     assert tail_of([file]).step == 19_999
+
+
+def test_a_damaged_record_is_left_out_and_nothing_after_it(tmp_path: Path) -> None:
+    file = segment(tmp_path, [row(0), row(1), row(2)])
+    content = bytearray(file.read_bytes())
+    first, second = len(logged([row(0)])) + PART, len(logged([row(0), row(1)]))
+    content[first:second] = b"\xff" * (second - first)
+    file.write_bytes(bytes(content))
+    assert [record.history.step.num for _, record in records(file)] == [0, 2]
+    assert mend(file)
+    assert file.stat().st_size == len(content)

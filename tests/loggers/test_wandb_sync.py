@@ -229,3 +229,13 @@ def test_a_run_spread_over_folders_is_sent_in_the_order_of_time(offline: Path) -
     online.parent.mkdir()
     online.touch()
     assert [segment.parents[2].name for segment in unsent(offline)["x"]] == ["c", "a", "b"]
+
+
+def test_files_of_somebody_else_are_named_and_stop_no_other(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(segment: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(segment))
+
+    long_ago(offline)
+    monkeypatch.setattr(wandb_sync, "mend", refuse)
+    ((_, segments),) = unsent(offline).items()
+    assert wandb_sync.send(segments).failure == f"{segments[0]}: Permission denied"

@@ -247,3 +247,11 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(write_case: WriteCase, tmp
         with pytest.raises(kind, match=sentence):
             case_report(arguments.pop("case"), **arguments)
     assert not (tmp_path / "out.html").exists()
+
+
+def test_a_page_beside_a_case_puts_nothing_into_its_folder(write_case: WriteCase) -> None:
+    case = write_case()
+    before = sorted(case.iterdir())
+    path = case_report(case, prediction=predict(case), output=case.with_suffix(".html"))
+    assert sorted(case.iterdir()) == before
+    assert (path.parent / f"{case.name}-report" / "planes.png").is_file()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from brats_lightning.reports.figures.canvas import canvas
 from brats_lightning.reports.figures.style import apart, dress, fitted, label_ends, legend_columns, save, sheet
 
 
@@ -51,3 +52,13 @@ def test_an_svg_keeps_its_text_and_is_the_same_each_time(tmp_path: Path) -> None
         assert words in text
     assert text == (tmp_path / "b.svg").read_text()
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_dollar_signs_of_a_name_make_no_formula(tmp_path: Path) -> None:
+    name = r"a_$x_$b $\frac$"
+    figure, _ = sheet(title=name, notes=[name], key=[Patch(label=name)])
+    save(figure, tmp_path / "sheet.svg")
+    figure, _ = canvas([(100.0, 100.0)], rows=1, title=name, notes=[name], key=[Patch(label=name)])
+    save(figure, tmp_path / "canvas.svg")
+    for file in tmp_path.iterdir():
+        assert file.read_text().count(name) >= 3

@@ -89,3 +89,12 @@ def test_smoothing_keeps_the_mean(values: list[float], over: int) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BratsError, match=r"metrics\.csv cannot be read .*expected the metrics\.csv of a run"):
         read_history(tmp_path / "metrics.csv")
+
+
+@pytest.mark.parametrize("damage", ['1,1,"' + "1" * 200_000 + "\n", "1,\u00b2,3\n"])
+def test_damage_ends_no_report(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,step,val/loss\n0,0,0.5\n" + damage, encoding="utf-8")
+    history = read_history(path)
+    assert history.curves["val/loss"].values == (0.5,)
+    assert "no rows, left out" in " ".join(history.notes)

@@ -82,7 +82,7 @@ def test_a_whole_run_is_told(make_run: MakeRun) -> None:
         "HoldOut: validation 4, seed 0", "size [64, 64, 64], bias field true", "RandFlipd",
         "epoch 3, mean Dice of ET, ED, NCR 0.400 in validation",
         "empty masks brats convention: both masks empty: Dice 1 and 0 mm", "The 5 worst cases case",
-        "Dice is 0, where a region was missed or found elsewhere: ET in 1 case, WT in 1 case.",
+        "Dice is 0, where a region was missed, invented or found elsewhere: ET in 1 case, WT in 1 case.",
         "case-00: mean Dice 0.000", "There is no picture of case-01", "channels: [16, 32]",
     ):  # fmt: skip
         assert sentence in said
@@ -200,3 +200,17 @@ def test_what_is_no_run_is_refused_in_a_sentence(tmp_path: Path, make_run: MakeR
     (tmp_path / "file").touch()
     with pytest.raises(BratsError, match=r"cannot be written .*: give another --output"):
         run_report(run, output=tmp_path / "file" / "report.html")
+
+
+def test_no_place_on_a_disk_is_told_of_a_broken_table_of_classes(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("scores")
+    (run / "scores_classes_test.csv").write_text("case,region,precision\nall,class_1")
+    text = run_report(run).read_text(encoding="utf-8")
+    assert "scores_classes_test.csv is left out" in text
+    assert str(tmp_path) not in text
+
+
+def test_a_page_beside_a_run_leaves_its_folder_as_it_is(make_run: MakeRun) -> None:
+    run = make_run("metrics")
+    run_report(run, output=run.with_suffix(".html"))
+    assert sorted(each.name for each in run.iterdir()) == ["metrics.csv", "report"]

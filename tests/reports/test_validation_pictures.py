@@ -163,3 +163,11 @@ def test_the_scores_of_a_case_stand_below_it() -> None:
 def test_numbers_that_make_no_sense_are_refused(settings: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="expected cases from 0 and every_n_epochs from 1 on"):
         ValidationPictures(**settings)  # type: ignore[arg-type]
+
+
+def test_a_disk_that_takes_nothing_ends_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "figures").write_text("in the way")
+    trainer = trainer_in(tmp_path, ValidationPictures(cases=1), max_epochs=1)
+    trainer.fit(Scoring(), loader(), loader())
+    assert trainer.state.finished
+    assert caplog.text.count("a picture cannot be written") == 2

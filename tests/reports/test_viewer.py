@@ -89,6 +89,8 @@ def test_one_slice_has_one_plane(flat: int, plane: str) -> None:
     assert scene["shape"][flat] == 1
     assert [name for name in ("all", "axial", "coronal", "sagittal") if f'value="{name}"' in scene["body"]] == [plane]
     assert "right" not in scene["body"]
+    placed = scene_of(image, {"prediction": np.zeros(image.shape[1:], np.uint8)})
+    assert ("right is on the left" in placed["body"]) is (plane != "sagittal")  # of a sagittal slice neither side is
 
 
 def test_the_centre_is_in_the_tumour_even_if_its_middle_is_not() -> None:

@@ -23,7 +23,15 @@ from brats_lightning.reports.figures.colours import (
     TEXT,
 )
 from brats_lightning.reports.figures.planes import Array, Extent, View
-from brats_lightning.reports.figures.style import LETTER, LINE, TITLE_LINE, fitted, legend_columns
+from brats_lightning.reports.figures.style import (
+    LETTER,
+    LINE,
+    TITLE_LINE,
+    fitted,
+    legend_columns,
+    plain,
+    with_plain_labels,
+)
 
 TITLES = {"t1n": "T1", "t1c": "T1 contrast", "t2w": "T2", "t2f": "FLAIR"}
 MM_PER_INCH = 62.0
@@ -74,10 +82,14 @@ def canvas(
     tall = bottom + top + height * rows + gap * (rows - 1)
     figure = Figure(figsize=(total, tall), facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
-    figure.text(LEFT / total, 1 - 0.14 / tall, "\n".join(heading), color=TEXT, fontsize=size, va="top")
-    figure.text(LEFT / total, 1 - first / tall, "\n".join(lines), color=FAINT, fontsize=9, va="top", linespacing=1.25)
+    figure.text(LEFT / total, 1 - 0.14 / tall, plain("\n".join(heading)), color=TEXT, fontsize=size, va="top")
+    figure.text(
+        LEFT / total, 1 - first / tall, plain("\n".join(lines)), color=FAINT, fontsize=9, va="top", linespacing=1.25
+    )
     if key:
-        legend = figure.legend(handles=list(key), loc="lower left", ncols=columns, frameon=False, labelcolor=TEXT)
+        legend = figure.legend(
+            handles=with_plain_labels(key), loc="lower left", ncols=columns, frameon=False, labelcolor=TEXT
+        )
         legend.set_bbox_to_anchor(((LEFT - 0.1) / total, 0))
     cells: list[list[Axes]] = [[] for _ in range(rows)]
     for row, cell in enumerate(cells):

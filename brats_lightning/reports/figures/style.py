@@ -60,10 +60,14 @@ def sheet(
     figure = Figure(figsize=(wide, tall), facecolor=PAPER)
     FigureCanvasAgg(figure)
     x = (MARGIN + 0.1) / wide
-    figure.text(x, 1 - 0.17 / tall, "\n".join(heading), color=INK, fontsize=size, va="top", weight="bold")
-    figure.text(x, 1 - (first - 0.05) / tall, "\n".join(lines), color=MUTED, fontsize=9, va="top", linespacing=1.25)
+    figure.text(x, 1 - 0.17 / tall, plain("\n".join(heading)), color=INK, fontsize=size, va="top", weight="bold")
+    figure.text(
+        x, 1 - (first - 0.05) / tall, plain("\n".join(lines)), color=MUTED, fontsize=9, va="top", linespacing=1.25
+    )
     if key:
-        legend = figure.legend(handles=list(key), loc="lower left", ncols=signs, frameon=False, labelcolor=INK)
+        legend = figure.legend(
+            handles=with_plain_labels(key), loc="lower left", ncols=signs, frameon=False, labelcolor=INK
+        )
         legend.set_bbox_to_anchor((MARGIN / wide, 0))
         for text in legend.get_texts():
             text.set_fontsize(9)
@@ -78,6 +82,23 @@ def sheet(
         for column in range(columns)
     ]
     return figure, [figure.add_axes(place) for place in places]
+
+
+def plain(text: str) -> str:
+    r"""Text that Matplotlib writes as it stands: two dollar signs would make a formula, and most names are none.
+
+    Example:
+        >>> plain("cost_$lr$")
+        'cost_\\$lr\\$'
+    """
+    return text.replace("$", r"\$")
+
+
+def with_plain_labels(key: Sequence[Artist]) -> list[Artist]:
+    """Signs of a legend whose names are written as they stand."""
+    for sign in key:
+        sign.set_label(plain(str(sign.get_label())))
+    return list(key)
 
 
 def fitted(title: str, inches: float, *, largest: float) -> tuple[list[str], float]:

@@ -151,7 +151,7 @@ def _body(
         f'<form id="viewer-form" autocomplete="off">{"".join(controls)}</form>\n'
         '<div id="viewer-stage"><canvas tabindex="0" aria-label="slices through the case"></canvas></div>\n'
         '<p id="viewer-place"></p>\n'
-        f"<p>{escaped(USE + SIDES if placed else USE)}</p>\n</div>"
+        f"<p>{escaped(USE + SIDES if placed and set(planes) != {'sagittal'} else USE)}</p>\n</div>"
     )
 
 
