@@ -23,7 +23,7 @@ from tests.slurm_cluster import SPARE, Cluster, missing_commands, until
 
 ROOT = Path(__file__).parents[1]
 REQUEUES = int(os.environ.get("BRATS_TEST_REQUEUES", "4"))
-EPOCHS, STEPS = max(4, REQUEUES), 8
+EPOCHS, STEPS = max(10, REQUEUES), 8
 """Epochs, and steps of an epoch, of every run here."""
 PATIENCE = 540
 """Seconds for a job to come out of the queue and to its end, on a machine that has other work too."""
