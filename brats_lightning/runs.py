@@ -21,6 +21,20 @@ INHERITED = "BRATS_RUN"
 """Environment variable in which a run's first process tells its further ones their folder."""
 
 
+def name_of_run(folder: Path) -> str:
+    """What a run is called: what stands behind `runs/` in its path, else its folder's own name.
+
+    Folders further out are somebody's home or project, and say nothing of the run.
+
+    Example:
+        >>> name_of_run(Path("/home/jane/runs/unet3d/fold-0")), name_of_run(Path("/home/jane/unet3d"))
+        ('unet3d/fold-0', 'unet3d')
+    """
+    parts = folder.resolve().parts
+    below = next((at + 1 for at in range(len(parts) - 2, -1, -1) if parts[at] == RUNS.name), len(parts) - 1)
+    return "/".join(parts[below:])
+
+
 def claim_run(name: str, *, given: Path | None, continues: bool, again: bool = False) -> Path:
     """The folder for a training run, made and nobody else's.
 

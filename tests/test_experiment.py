@@ -84,7 +84,8 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_a_run_folder_holds_all_of_a_run(home: Path) -> None:
     main(["fit", "--config", "tiny.yaml"])
     run = home / "runs" / "tiny"
-    assert {path.name for path in run.iterdir()} == {"config.yaml", "split.json", "checkpoints", "metrics.csv"}
+    files = {"config.yaml", "split.json", "checkpoints", "metrics.csv", "facts.json"}
+    assert {path.name for path in run.iterdir()} == files
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     split = json.loads((run / "split.json").read_text())
     assert [len(split[part]) for part in ("train", "validation", "test")] == [4, 1, 1]
@@ -178,7 +179,7 @@ def test_a_run_is_scored_from_its_folder_alone(home: Path, capsys: pytest.Captur
         (case, name) for name in ("ET", "ED", "NCR", "WT", "TC")
     ]
     assert {row["grid"] for row in scores} == {"native"}
-    assert Path(f"runs/moved/figures/{case}.png").stat().st_size > 10_000
+    assert Path(f"runs/moved/figures/scores_test/{case}.png").stat().st_size > 10_000
     assert Path("runs/moved/config.yaml").read_text() == config
     assert not Path("runs/tiny").exists()
 
@@ -407,7 +408,7 @@ def test_other_modalities_are_pictured_under_their_names(home: Path) -> None:
     pictures = "--trainer.callbacks+=brats_lightning.reports.pictures.OverlayPictures"
     main(["fit", "--config=tiny.yaml", "--trainer.max_epochs=1", *modalities, pictures])
     main(["test", "--run=runs/tiny"])
-    assert len(list(Path("runs/tiny/figures").glob("*.png"))) == 1
+    assert len(list(Path("runs/tiny/figures/scores_test").glob("*.png"))) == 1
 
 
 def test_a_run_is_gone_on_with_from_another_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

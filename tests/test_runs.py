@@ -16,6 +16,7 @@ from brats_lightning.runs import (
     discard_if_empty,
     find_checkpoint,
     last_checkpoint,
+    name_of_run,
     run_of_checkpoint,
 )
 
@@ -270,3 +271,19 @@ def test_without_a_best_checkpoint_the_last_is_named(tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"no checkpoint .*best.ckpt \(its last one is there: --ckpt_path last\)"):
         find_checkpoint("best", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("runs/unet3d", "unet3d"),
+        ("runs/folds/fold-0", "folds/fold-0"),
+        ("project/runs/runs-2", "runs-2"),
+        ("somebody/unet3d", "unet3d"),
+        ("somebody/runs", "runs"),  # a folder of that name with a run in it
+        ("runs/archive/runs/old", "old"),
+    ],
+)
+def test_a_run_is_called_by_what_stands_behind_runs(tmp_path: Path, folder: str, name: str) -> None:
+    assert name_of_run(tmp_path / folder) == name
+    assert name_of_run(Path(folder)) == name

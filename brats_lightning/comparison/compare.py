@@ -1,20 +1,24 @@
 """`brats compare`: which of several runs or methods is better, and whether the cases suffice to say so."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
+from brats_lightning.comparison.case_scores import case_scores
 from brats_lightning.comparison.comparable import IncomparableError
 from brats_lightning.comparison.compared import Compared
-from brats_lightning.comparison.members import Member, has_scores, is_of_wandb, members_of
+from brats_lightning.comparison.members import members_of
 from brats_lightning.comparison.results import Comparison, compare_scores
-from brats_lightning.comparison.run_table import print_runs
-from brats_lightning.comparison.table import print_comparison
+from brats_lightning.comparison.run_table import print_compared
 from brats_lightning.comparison.written import PAGE, write_comparison
 from brats_lightning.errors import BratsError
-from brats_lightning.reports.score_files import Part, ScoreFile, read_score_files, short_names
+from brats_lightning.reports.score_files import Part, ScoreFile, short_names
+
+Statistics: TypeAlias = Callable[[Sequence[ScoreFile]], Comparison]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -69,49 +73,35 @@ def compare(
     """
     if len(paths) < 2:
         raise BratsError("one file has nothing to be compared with: give two or more")
-    members = members_of(paths)
-    files, notes = _score_files(paths, members, part)
-    scored: Comparison | None = None
-    if files:
-        try:
-            scored = compare_scores(
-                files, regions=regions, scores=scores, higher=higher or (), lower=lower or (), rank_by=rank_by,
-                against_first=against_first, mixed_conventions=mixed_conventions, alpha=alpha, seed=seed,
-            )  # fmt: skip
-        except IncomparableError as error:
-            if None in members:
-                raise
-            notes.append(f"There are no paired statistics: {error}.")
-    found = Compared(
-        names=tuple(
-            name if member is None else member.name for name, member in zip(short_names(paths), members, strict=True)
-        ),
-        paths=tuple(file.path for file in files) if files else tuple(paths),
-        members=tuple(member for member in members if member is not None),
-        scores=scored,
-        notes=tuple(notes),
-    )
+    statistics = partial(
+        compare_scores, regions=regions, scores=scores, higher=higher or (), lower=lower or (), rank_by=rank_by,
+        against_first=against_first, mixed_conventions=mixed_conventions, alpha=alpha, seed=seed,
+    )  # fmt: skip
+    found = _find_out(paths, statistics, part=part)
     if output is not None:
         write_comparison(found, output, seed=seed)
-    if found.members:
-        print_runs(found)
-    if scored is not None:
-        print_comparison(scored, paths=found.paths)
+    print_compared(found)
     if output is not None:
         Console(markup=False, emoji=False, highlight=False).print(f"written: {output / PAGE}", soft_wrap=True)
 
 
-def _score_files(
-    paths: Sequence[Path], members: Sequence[Member | None], part: Part | None
-) -> tuple[list[ScoreFile], list[str]]:
-    """Scores by case where all have them; else none, and why, as long as curves are left to compare."""
-    without = [
-        path for path, member in zip(paths, members, strict=True)
-        if member is not None and (is_of_wandb(path) or not has_scores(path))
-    ]  # fmt: skip
-    if without and (part is None or any(map(is_of_wandb, without))) and None not in members:
-        names = [member.name for member in members if member is not None and member.path in without]
-        those = f"{', '.join(names)} {'has' if len(names) == 1 else 'have'}"
-        cure = "W&B does not keep them" if is_of_wandb(without[0]) else f"`brats test --run {without[0]}` writes them"
-        return [], [f"There are no paired statistics: {those} no scores of cases ({cure})."]
-    return read_score_files(paths, part=part), []
+def _find_out(paths: Sequence[Path], statistics: Statistics, *, part: Part | None) -> Compared:
+    members = members_of(paths)
+    names = [name if member is None else member.name for name, member in zip(short_names(paths), members, strict=True)]
+    files, notes = case_scores(paths, names, members, part=part)
+    scored: Comparison | None = None
+    if files:
+        try:
+            scored = statistics(files)
+        except IncomparableError as error:
+            if None in members:
+                raise
+            notes.append(f"There are no paired statistics: {error}.")
+    read = {file.name: file.path for file in files}
+    return Compared(
+        names=tuple(names),
+        paths=tuple(read.get(name, path) for name, path in zip(names, paths, strict=True)),
+        members=tuple(member for member in members if member is not None),
+        scores=scored,
+        notes=tuple(notes),
+    )

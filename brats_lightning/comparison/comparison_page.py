@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from brats_lightning.comparison.compared import Compared
+from brats_lightning.comparison.extremes import counted_regions, extremes
 from brats_lightning.comparison.paired_tests import PairedTest
 from brats_lightning.comparison.results import Comparison
 from brats_lightning.comparison.run_rows import RunRow, run_rows, setting_rows
-from brats_lightning.comparison.table import letters_of, p_text
+from brats_lightning.comparison.table import p_text
 from brats_lightning.reports.html.page import Section, page
 from brats_lightning.reports.html.parts import Html, details, facts, joined, listing, notice, paragraph, picture, table
 from brats_lightning.reports.run_sections import PICTURES_STYLE, heading
+from brats_lightning.reports.run_words import NONE
 from brats_lightning.reports.scores import SHOWN
 
 CURVES, SPEED, PICTURE = "comparison_curves.png", "comparison_speed.png", "comparison.png"
@@ -26,7 +28,7 @@ def comparison_page(found: Compared, folder: Path) -> str:
         found: What was found out.
         folder: With the pictures that were drawn.
     """
-    letters = dict(zip(found.names, letters_of(len(found.names)), strict=True))
+    letters = found.letters
     sections = [_glance(found, letters)]
     if found.members:
         own = [_headed(letters[member.name], member.name) for member in found.members]
@@ -60,7 +62,7 @@ def _verdict(scores: Comparison) -> Html:
             f"No difference is shown at {scores.alpha:g} in any of {len(shown)} tests over {len(scores.cases)} cases. "
             "That does not show that the methods are equal."
         )
-    said = [f"{name} is better in {test.score} of {test.region}" for test, name in better]
+    said = [f"{name} is better in {SHOWN.get(test.score, test.score)} of {test.region}" for test, name in better]
     return joined(
         paragraph(f"Shown at {scores.alpha:g}, after Holm's correction of {len(shown)} tests:"), listing(said)
     )
@@ -97,10 +99,37 @@ def _statistics(scores: Comparison, letters: dict[str, str], folder: Path) -> Se
         panels.setdefault((test.first, test.second, test.score), []).append(test)
     for (first, second, score), tests in panels.items():
         parts += [heading(f"{SHOWN.get(score, score)}: {first} against {second}"), _tests(tests, letters, scores.alpha)]
+    for first, second in dict.fromkeys((test.first, test.second) for test in scores.tests):
+        parts += _extremes([t for t in scores.tests if (t.first, t.second) == (first, second)], letters)
     drawn = "Differences of every case, their mean and its interval; right is where the first is better"
     parts.append(picture(folder / PICTURE, description=drawn, caption=drawn))
     parts.append(details(f"{len(scores.cases)} cases", paragraph(", ".join(scores.cases))))
     return Section("Case by case", joined(*parts), style=PICTURES_STYLE)
+
+
+def _extremes(tests: Sequence[PairedTest], letters: dict[str, str]) -> list[Html]:
+    """Which cases of a pair to look at."""
+    found = extremes(tests)
+    if not found:
+        return []
+    first, second = tests[0].first, tests[0].second
+    regions = list(dict.fromkeys(region for each in found for region in each.differences))
+    rows = [
+        [each.case, f"{each.mean:+.3f}", *(_signed(each.differences.get(region)) for region in regions)]
+        for each in found
+    ]
+    caption = (
+        f"Dice, {letters[first]} − {letters[second]}; the mean is over {', '.join(counted_regions(tests))}. "
+        "The report of a case shows what differs: brats report --case"
+    )
+    return [
+        heading(f"Cases that differ most: {first} against {second}"),
+        table(["case", "mean", *regions], rows, caption=caption),
+    ]
+
+
+def _signed(difference: float | None) -> str:
+    return NONE if difference is None else f"{difference:+.3f}"
 
 
 def _tests(tests: Sequence[PairedTest], letters: dict[str, str], alpha: float) -> Html:

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from brats_lightning.errors import BratsError
 from brats_lightning.reports.run_folder import is_run, open_run
 from brats_lightning.reports.run_history import Best, History
-from brats_lightning.reports.run_record import digest_of_split
-from brats_lightning.reports.run_settings import Setting, monitored
+from brats_lightning.reports.run_record import digest_of_split, machine_of_run, seconds_of_run
+from brats_lightning.reports.run_settings import Setting, class_name, monitored
 from brats_lightning.reports.run_wandb import read_wandb, segments_of
 from brats_lightning.reports.score_files import short_names
 
@@ -26,6 +25,7 @@ class Member:
         seconds: That it took, NaN where nobody noted it.
         machine: Commit, GPU and the like, by name.
         notes: What is missing or broken, in sentences.
+        cases: How many it was trained on, and validated on; empty where that is not known.
         called: Its name in W&B, which says more than the folder that W&B has made; empty of other folders.
     """
 
@@ -36,7 +36,14 @@ class Member:
     seconds: float = math.nan
     machine: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    cases: str = ""
     called: str = ""
+
+    @property
+    def network(self) -> str:
+        """Its class, and that of the network that it is made of."""
+        inner = class_name(self.settings, "model.network.init_args.network")
+        return " of ".join(filter(None, (class_name(self.settings, "model.network"), inner)))
 
     @property
     def best(self) -> Best | None:
@@ -74,18 +81,15 @@ def _member(path: Path, name: str) -> Member | None:
         record = read_wandb(segments_of(path))
         history = record.history
         notes = [] if history.curves else ["W&B's file holds no row: nothing was logged before the run ended."]
-        return Member(name, path, record.settings, history, record.seconds, record.machine, notes, record.name)
+        return Member(name, path, record.settings, history, record.seconds, record.machine, notes, called=record.name)
     if not path.is_dir() or not is_run(path):
         return None
     run = open_run(path)
     notes = [note for note in run.notes if not note.startswith("No case")]  # the comparison says that itself
-    seconds, machine = math.nan, dict[str, str]()
-    try:
-        if own := segments_of(path / "wandb"):
-            record = read_wandb(own)
-            seconds, machine = record.seconds, record.machine
-    except BratsError:
-        pass  # of a copied run's other W&B runs, or damaged: the folder itself has all but the time
+    machine = machine_of_run(path)
+    cases = ""
     if run.parts is not None:
         machine["split"] = digest_of_split(run.parts)
-    return Member(name, path, run.settings, run.history or History(), seconds, machine, notes)
+        cases = f"{len(run.parts.train)} / {len(run.parts.validation)}"
+    history = run.history or History()
+    return Member(name, path, run.settings, history, seconds_of_run(path), machine, notes, cases)

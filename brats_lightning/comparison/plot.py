@@ -11,8 +11,9 @@ from matplotlib.ticker import MaxNLocator
 
 from brats_lightning.comparison.paired_tests import PairedTest
 from brats_lightning.comparison.results import Comparison
-from brats_lightning.reports.figures.colours import BACKGROUND, FAINT, REGION_COLOURS, TEXT
-from brats_lightning.reports.figures.style import plain
+from brats_lightning.reports.figures.colours import INK, MUTED, PAPER, REGION_COLOURS
+from brats_lightning.reports.figures.style import darker, plain
+from brats_lightning.reports.scores import SHOWN
 
 WIDTH, ROW = 3.4, 0.5
 LEFT, HEAD, FOOT, TOP, MARGIN = 0.7, 0.85, 0.4, 0.9, 0.25
@@ -35,7 +36,7 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
     heights = [ROW * max(map(len, band)) + 0.2 for band in bands]
     width = 2 * MARGIN + columns * (LEFT + WIDTH)
     height = TOP + sum(heights) + len(bands) * (HEAD + FOOT) + MARGIN
-    figure = Figure(figsize=(width, height), facecolor=BACKGROUND)
+    figure = Figure(figsize=(width, height), facecolor=PAPER)
     FigureCanvasAgg(figure)
     top = height - TOP
     for band, tall in zip(bands, heights, strict=True):
@@ -43,10 +44,10 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
             own = ROW * len(tests) + 0.2
             left = MARGIN + LEFT + column * (LEFT + WIDTH)
             place = (left / width, (top - HEAD - own) / height, WIDTH / width, own / height)
-            _draw(figure.add_axes(place, facecolor=BACKGROUND), tests, comparison.alpha)
+            _draw(figure.add_axes(place, facecolor=PAPER), tests, comparison.alpha)
         top -= HEAD + tall + FOOT
     _caption(figure, comparison)
-    figure.savefig(path, dpi=DPI, facecolor=BACKGROUND)
+    figure.savefig(path, dpi=DPI, facecolor=PAPER)
 
 
 def _bands(tests: Sequence[PairedTest]) -> list[list[list[PairedTest]]]:
@@ -63,25 +64,28 @@ def _draw(axes: Axes, tests: Sequence[PairedTest], alpha: float) -> None:
         differences = np.array(list(test.differences.values()))
         # Spread over the row, so that equal differences stay countable; each case at its own height.
         heights = row + 0.66 * (np.arange(1, differences.size + 1) * 0.618034 % 1 - 0.5)
-        colour = REGION_COLOURS.get(test.region, TEXT)
+        colour = REGION_COLOURS.get(test.region, INK)
         room = min(1.0, 10 / float(np.sqrt(differences.size)))  # of many cases one sees the density
-        axes.scatter(differences, heights, s=16 * max(0.4, room), color=colour, alpha=0.8 * room, linewidths=0)
-        axes.plot(test.interval, [row, row], color=BACKGROUND, linewidth=5, solid_capstyle="butt", zorder=3)
-        axes.plot(test.interval, [row, row], color=TEXT, linewidth=2.2, solid_capstyle="butt", zorder=3)
-        face = TEXT if test.verdict(alpha) in {"first", "second"} else BACKGROUND
-        axes.scatter([test.difference], [row], s=48, marker="D", color=face, edgecolors=TEXT, linewidths=1.4, zorder=4)
-    axes.axvline(0, color=FAINT, linewidth=1, zorder=1)
+        axes.scatter(
+            differences, heights, s=20 * max(0.4, room), color=colour, alpha=0.9 * room, edgecolors=[darker(colour)],
+            linewidths=0.5,
+        )  # fmt: skip
+        axes.plot(test.interval, [row, row], color=PAPER, linewidth=5, solid_capstyle="butt", zorder=3)
+        axes.plot(test.interval, [row, row], color=INK, linewidth=2.2, solid_capstyle="butt", zorder=3)
+        face = INK if test.verdict(alpha) in {"first", "second"} else PAPER
+        axes.scatter([test.difference], [row], s=48, marker="D", color=face, edgecolors=INK, linewidths=1.4, zorder=4)
+    axes.axvline(0, color=MUTED, linewidth=1, zorder=1)
     _scale(axes, tests)
     axes.set(ylim=(len(tests) - 0.4, -0.6), yticks=range(len(tests)))
-    axes.set_yticklabels([test.region for test in tests], color=TEXT, fontsize=11)
-    axes.tick_params(axis="x", which="both", colors=FAINT, labelsize=9)
+    axes.set_yticklabels([test.region for test in tests], color=INK, fontsize=11)
+    axes.tick_params(axis="x", which="both", colors=MUTED, labelsize=9)
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)
-    axes.spines["bottom"].set(visible=True, color=FAINT)
-    axes.set_title(tests[0].score, color=TEXT, fontsize=12, pad=24)
+    axes.spines["bottom"].set(visible=True, color=MUTED)
+    axes.set_title(SHOWN.get(tests[0].score, tests[0].score), color=INK, fontsize=12, pad=24)
     for x, text, side in ((0.0, f"◂ {_short(tests[0].second)} better", "left"),
                           (1.0, f"{_short(tests[0].first)} better ▸", "right")):  # fmt: skip
-        axes.text(x, 1.02, plain(text), transform=axes.transAxes, color=FAINT, fontsize=9, ha=side, va="bottom")
+        axes.text(x, 1.02, plain(text), transform=axes.transAxes, color=MUTED, fontsize=9, ha=side, va="bottom")
 
 
 def _scale(axes: Axes, tests: Sequence[PairedTest]) -> None:
@@ -107,11 +111,13 @@ def _short(name: str) -> str:
 def _caption(figure: Figure, comparison: Comparison) -> None:
     width, height = figure.get_size_inches().tolist()
     ranks = "  ".join(f"{_short(standing.name)} {standing.rank:.2f}" for standing in comparison.standings)
-    title = f"Differences in {len(comparison.cases)} cases"
+    pairs = {(test.first, test.second) for test in comparison.tests}
+    named = " against ".join(map(_short, pairs.pop())) if len(pairs) == 1 else "Each against each"
+    title = f"{named}: differences in {len(comparison.cases)} cases"
     mixed = " · MIXED CONVENTIONS" if comparison.mixed else ""
     meaning = f"dot: a case · diamond and bar: mean, 95 % interval · filled: shown at {comparison.alpha:g} after Holm"
     ranking = f"mean rank: {ranks}" if ranks else ""
     for y, text, colour, size in (
-        (0.3, title + mixed, TEXT, 13), (0.57, meaning, FAINT, 9), (0.78, ranking, FAINT, 9)
+        (0.3, title + mixed, INK, 13), (0.57, meaning, MUTED, 9), (0.78, ranking, MUTED, 9)
     ):  # fmt: skip
         figure.text(MARGIN / width, 1 - y / height, plain(text), color=colour, fontsize=size, va="center")

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from brats_lightning.comparison.members import Member
-from brats_lightning.reports.run_history import Best
 from brats_lightning.reports.run_settings import differences
 from brats_lightning.reports.run_wandb import duration
+from brats_lightning.reports.run_words import NONE, epoch_text, number
 from brats_lightning.reports.scores import SHOWN
 
 COMPARED = ("dice", "hd95_mm")
-NONE = "–"
 DIGITS = 9
 """Of a digest: enough to tell two apart."""
 
@@ -33,6 +32,8 @@ class RunRow:
 def run_rows(members: Sequence[Member]) -> list[RunRow]:
     """Length, speed and memory; then validation scores by region, of the best network and of the last epoch."""
     said: list[tuple[str, Callable[[Member], str]]] = [
+        ("network", lambda each: each.network or NONE),
+        ("cases trained on / validated", lambda each: each.cases or NONE),
         ("git commit", lambda each: each.machine.get("git commit", NONE)),
         ("GPU", lambda each: each.machine.get("GPU", NONE)),
         ("data", lambda each: _digest(each, "data")),
@@ -43,7 +44,7 @@ def run_rows(members: Sequence[Member]) -> list[RunRow]:
         ("samples/s", lambda each: _typical(each, "speed/samples_per_s", "{:.3g}")),
         ("waiting for data", lambda each: _typical(each, "speed/waiting", "{:.0%}")),
         ("GPU memory", lambda each: _most(each, "speed/gpu_gb", "{:.1f} GB")),
-        ("best network", lambda each: when(each.best)),
+        ("best network", lambda each: epoch_text(each.best)),
         ("lowest validation loss", _lowest_loss),
     ]
     rows = [RunRow(name, tuple(tell(each) for each in members)) for name, tell in said]
@@ -62,7 +63,7 @@ def _best_and_last(member: Member, name: str, score: str) -> str:
     if curve is None:
         return NONE
     at_best = math.nan if member.best is None else curve.at(member.best.step)
-    return f"{_number(at_best, score)} / {_number(curve.last, score)}"
+    return f"{number(at_best, score)} / {number(curve.last, score)}"
 
 
 def setting_rows(members: Sequence[Member]) -> list[RunRow]:
@@ -72,22 +73,9 @@ def setting_rows(members: Sequence[Member]) -> list[RunRow]:
     return [RunRow(key, values) for key, values in differences([member.settings for member in members]).items()]
 
 
-def when(best: Best | None) -> str:
-    """Epoch, counted from 1, or step of a run's best network."""
-    if best is None:
-        return NONE
-    return f"step {best.step + 1}" if math.isnan(best.epoch) else f"epoch {int(best.epoch) + 1}"
-
-
 def _digest(member: Member, name: str) -> str:
     """Equal letters stand for equal content."""
     return member.machine.get(name, NONE)[:DIGITS]
-
-
-def _number(value: float, score: str) -> str:
-    if math.isnan(value):
-        return NONE
-    return f"{value:.1f}" if score.endswith("_mm") else f"{value:.3f}"
 
 
 def _typical(member: Member, name: str, form: str) -> str:

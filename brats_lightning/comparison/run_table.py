@@ -7,26 +7,42 @@ from rich.table import Table
 
 from brats_lightning.comparison.compared import Compared
 from brats_lightning.comparison.run_rows import RunRow, run_rows, setting_rows
-from brats_lightning.comparison.table import letters_of
+from brats_lightning.comparison.table import print_comparison
 
 MOST_SETTINGS = 30
 LONGEST = 28
 """Characters of a setting's value in the terminal; the page has all of it."""
 
 
+def print_compared(found: Compared, *, console: Console | None = None) -> None:
+    """Print all that was found out, each thing under its letter.
+
+    Args:
+        found: What was found out.
+        console: Standard output where None.
+    """
+    console = console or _console()
+    for (name, letter), path in zip(found.letters.items(), found.paths, strict=True):
+        console.print(f"{letter}  {name}  ({path})", soft_wrap=True)
+    for note in found.all_notes:
+        console.print(f"• {note}", soft_wrap=True)
+    console.print()
+    if found.members:
+        print_runs(found, console=console)
+        console.print()
+    if found.scores is not None:
+        print_comparison(found.scores, letters=found.letters, console=console)
+
+
 def print_runs(found: Compared, *, console: Console | None = None) -> None:
-    """Print what runs reached, the settings in which they differ, and what is missing.
+    """Print what runs reached, and the settings in which they differ.
 
     Args:
         found: With at least one run.
         console: Standard output where None.
     """
-    console = console or Console(markup=False, emoji=False, highlight=False)
-    letters = dict(zip(found.names, letters_of(len(found.names)), strict=True))
-    own = [letters[member.name] for member in found.members]
-    for member, letter in zip(found.members, own, strict=True):
-        console.print(f"{letter}  {member.name}  ({member.path})", soft_wrap=True)
-    console.print()
+    console = console or _console()
+    own = [found.letters[member.name] for member in found.members]
     console.print(_table("Runs", run_rows(found.members), own))
     console.print("scores of validation: best network / last epoch, on the grid of the preprocessed cases")
     if settings := setting_rows(found.members):
@@ -34,11 +50,10 @@ def print_runs(found: Compared, *, console: Console | None = None) -> None:
         console.print(_table("Settings that differ", [_short(row) for row in settings[:MOST_SETTINGS]], own))
         if len(settings) > MOST_SETTINGS:
             console.print(f"… and {len(settings) - MOST_SETTINGS} more: --output writes all of them")
-    if found.all_notes:
-        console.print()
-    for note in found.all_notes:
-        console.print(f"• {note}", soft_wrap=True)
-    console.print()
+
+
+def _console() -> Console:
+    return Console(markup=False, emoji=False, highlight=False)  # brackets in a file's name are no markup
 
 
 def _table(title: str, rows: Sequence[RunRow], letters: Sequence[str]) -> Table:

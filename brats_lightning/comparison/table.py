@@ -1,7 +1,6 @@
 """A comparison in the terminal."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -10,18 +9,14 @@ from brats_lightning.comparison.paired_tests import PairedTest
 from brats_lightning.comparison.results import Comparison
 
 
-def print_comparison(comparison: Comparison, *, paths: Sequence[Path], console: Console | None = None) -> None:
+def print_comparison(comparison: Comparison, *, letters: Mapping[str, str], console: Console) -> None:
     """Print the differences of each pair, the ranking and all that one has to know.
 
     Args:
         comparison: What was found out.
-        paths: Of the score files, in the order of the methods.
-        console: Standard output where None.
+        letters: Of the methods, by name.
+        console: Where to.
     """
-    console = console or Console(markup=False, emoji=False, highlight=False)  # brackets in a file's name are no markup
-    letters = dict(zip(comparison.names, letters_of(len(comparison.names)), strict=True))
-    for (name, letter), path in zip(letters.items(), paths, strict=True):
-        console.print(f"{letter}  {name}  ({path})", soft_wrap=True)
     told = ", ".join(f"{column} {' / '.join(values)}" for column, values in comparison.conventions.items())
     console.print(f"{len(comparison.cases)} cases in common{f' · {told}' if told else ''}")
     panels: dict[tuple[str, str, str], list[PairedTest]] = {}
@@ -48,11 +43,6 @@ def print_comparison(comparison: Comparison, *, paths: Sequence[Path], console: 
         console.print()
     for note in comparison.notes:
         console.print(f"• {note}")
-
-
-def letters_of(count: int) -> list[str]:
-    """A, B, C … as long as they last, then numbers."""
-    return [chr(ord("A") + index) if index < 26 else str(index + 1) for index in range(count)]
 
 
 def _differences(tests: Sequence[PairedTest], first: str, second: str, alpha: float) -> Table:

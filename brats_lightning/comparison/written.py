@@ -12,6 +12,7 @@ from brats_lightning.comparison.paired_tests import PairedTest
 from brats_lightning.comparison.results import Comparison
 from brats_lightning.comparison.run_rows import run_rows, setting_rows
 from brats_lightning.errors import BratsError
+from brats_lightning.reports.html.written import write_page
 
 TABLE, RESULTS, PAGE = "comparison.csv", "comparison.json", "comparison.html"
 Row = dict[str, str | int | float | bool]
@@ -41,7 +42,7 @@ def write_comparison(found: Compared, folder: Path, *, seed: int) -> None:
         text = json.dumps(_results(found, rows, seed), indent=2, allow_nan=False, ensure_ascii=False)
         (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
         _draw(found, folder)
-        (folder / PAGE).write_text(comparison_page(found, folder), encoding="utf-8")
+        write_page(folder / PAGE, comparison_page(found, folder))
     except OSError as error:
         raise BratsError(f"{folder} cannot be written ({error.strerror}): give another --output") from error
 
@@ -53,6 +54,7 @@ def _draw(found: Compared, folder: Path) -> None:
     histories = {member.name: member.history for member in found.members}
     if any(history.curves for history in histories.values()):
         draw_curves(histories, path=folder / CURVES, title="Loss and validation scores")
+    if any(name.startswith(("lr-", "speed/")) for history in histories.values() for name in history.curves):
         draw_speed(histories, path=folder / SPEED, title="Learning rate and speed")
     if found.scores is not None:
         draw_comparison(found.scores, folder / PICTURE)

@@ -6,7 +6,7 @@ from pathlib import Path
 from brats_lightning.data.splits import Parts
 from brats_lightning.errors import ConfigError, Problem
 from brats_lightning.reports.score_files import Part, read_score_file
-from brats_lightning.reports.score_kinds import CONVENTIONS
+from brats_lightning.reports.score_kinds import CONVENTIONS, is_no_score
 from brats_lightning.reports.scores import RegionRow
 from brats_lightning.runs import SPLIT
 
@@ -105,7 +105,7 @@ def _require_one_convention(rows: dict[str, list[RegionRow]]) -> None:
     for fold, own in others:
         for what, one, other in (
             ("regions", *({row.region for row in side} for side in (sample, own))),
-            ("scores", *({name for row in side for name in row.scores} for side in (sample, own))),
+            ("scores", *(_qualities(side) for side in (sample, own))),
             ("conventions", *(_conventions(side) for side in (sample, own))),
         ):
             if one != other:
@@ -113,6 +113,11 @@ def _require_one_convention(rows: dict[str, list[RegionRow]]) -> None:
                     f"{first} has the {what} {', '.join(sorted(one))}; {fold} has {', '.join(sorted(other))}: "
                     "score all folds alike"
                 )
+
+
+def _qualities(rows: Iterable[RegionRow]) -> set[str]:
+    """Without volumes and counts, which not every version of the program has written."""
+    return {name for row in rows for name in row.scores if not is_no_score(name)}
 
 
 def _conventions(rows: Iterable[RegionRow]) -> set[str]:

@@ -1,12 +1,11 @@
-"""What W&B is told of a run beside its configuration: where its code and data come from, and what it is found by."""
+"""What is kept of a run beside its configuration: where its code and data come from, and what it is found by."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from brats_lightning.data.datamodule import BratsDataModule
 from brats_lightning.experiment.opening import commit
-from brats_lightning.reports.run_record import digest_of_split
+from brats_lightning.reports.run_record import digest_of_keys, digest_of_split
 
 
 def facts_of(config: Mapping[str, Any], data: BratsDataModule) -> dict[str, str | float]:
@@ -26,10 +25,17 @@ def facts_of(config: Mapping[str, Any], data: BratsDataModule) -> dict[str, str 
         "editions": ", ".join(_editions(data)),
         "learning_rate": (optimizer.get("init_args") or {}).get("lr") if isinstance(optimizer, Mapping) else None,
         "commit": commit(),
+        **digests_of(data),
+    }
+    return {name: value for name, value in found.items() if value not in ("", None)}
+
+
+def digests_of(data: BratsDataModule) -> dict[str, str]:
+    """Hashes of the cases' files with their preprocessing, and of the split; empty where they are not known."""
+    return {
         "split_sha256": "" if data.parts is None else digest_of_split(data.parts),
         "data_sha256": _digest_of_data(data),
     }
-    return {name: value for name, value in found.items() if value not in ("", None)}
 
 
 def tags_of(facts: Mapping[str, str | float]) -> list[str]:
@@ -59,4 +65,4 @@ def _digest_of_data(data: BratsDataModule) -> str:
         return ""
     cases = {case.id: case for part in ("train", "validation", "test") for case in data.cases_of(part)}
     keys = [data.cache.key(cases[name]) for name in sorted(cases)]
-    return hashlib.sha256("\n".join(keys).encode()).hexdigest() if keys and all(keys) else ""
+    return digest_of_keys(keys) if all(keys) else ""

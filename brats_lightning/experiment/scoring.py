@@ -19,10 +19,13 @@ from brats_lightning.inference.models.checkpoints import POSTPROCESSING, TRAINED
 from brats_lightning.inference.native import NativeLabels
 from brats_lightning.inference.postprocessing.postprocess import steps_of
 from brats_lightning.inference.predictor.predictor import Precision, PredictorOptions
+from brats_lightning.metrics.region_scores import RegionScores
 from brats_lightning.reports.score_files import ScoredPart
 from brats_lightning.reports.scored_run import report_scores
 from brats_lightning.runs import CONFIG, SPLIT, find_checkpoint, run_of_checkpoint
 
+VOLUMES = ("reference_volume_ml", "predicted_volume_ml")
+"""Of each region, as `brats evaluate` writes them: what Dice is drawn against, and what tells an empty mask."""
 Scored = Literal["native", "preprocessed"]
 Validated = Literal["validation", "train"]
 log = logging.getLogger("brats_lightning")
@@ -100,6 +103,7 @@ class ScoringCLI(BratsCLI):
             BratsError: The checkpoint cannot be read.
         """
         chosen = self._chosen
+        self.model.scores = with_volumes(self.model.scores)
         self.datamodule.validation_part = "validation" if self._part == "test" else self._part
         options: PredictorOptions = self._get(self.config_init, "inference")
         if chosen.grid == "preprocessed":
@@ -147,6 +151,12 @@ class ScoringCLI(BratsCLI):
             grid=grid,
             checkpoint=str(checkpoint),
         )
+
+
+def with_volumes(scores: RegionScores) -> RegionScores:
+    """The same scores, and the volumes of each region, which cost nothing: what is counted for Dice tells them."""
+    names = [*scores.scores, *(name for name in VOLUMES if name not in scores.scores)]
+    return RegionScores(scores.regions, empty=scores.empty.name, scores=names, convention=scores.convention)
 
 
 def _precision_of(trainer: Trainer) -> Precision:

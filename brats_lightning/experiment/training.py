@@ -22,6 +22,7 @@ from brats_lightning.errors import ConfigError
 from brats_lightning.experiment.facts import facts_of, tags_of
 from brats_lightning.experiment.opening import commit, say_start
 from brats_lightning.experiment.processes import say_processes, trainer_settings
+from brats_lightning.experiment.starts import NotesStarts
 from brats_lightning.experiment.stopping import going_on, leave
 from brats_lightning.labels import PLANES
 from brats_lightning.loggers.metrics_csv import MetricsCsv
@@ -303,7 +304,7 @@ def automatic_precision(accelerator: Any) -> str:
 
 def _callbacks_of_every_run(trainer: Namespace) -> list[Callback]:
     """What no configuration needs to ask for."""
-    callbacks: list[Callback] = [RandomState(), StaysStopped()]
+    callbacks: list[Callback] = [RandomState(), StaysStopped(), NotesStarts()]
     if trainer.enable_progress_bar is not False:
         callbacks.append(ProgressBar())
     asked_for = [callback.class_path.rpartition(".")[2] for callback in _as_list(trainer.callbacks or [])]

@@ -35,13 +35,6 @@ def identity(folder: Path) -> str:
     return chosen
 
 
-def display_name(folder: Path) -> str:
-    """What a run is called: by its folder, and the folder around it where that is not the one of all runs."""
-    folder = folder.resolve()
-    around = folder.parent.name
-    return folder.name if around in {"runs", ""} else f"{around}/{folder.name}"
-
-
 def _new(folder: Path) -> str:
     tail = f"-{secrets.token_hex(4)}"
     words = re.sub(r"[^A-Za-z0-9._]+", "-", folder.name)[: LONGEST - len(tail)].strip("-.")

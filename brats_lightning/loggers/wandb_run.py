@@ -15,9 +15,10 @@ from pytorch_lightning.loggers import WandbLogger
 
 from brats_lightning.cluster.allocation import own_job
 from brats_lightning.cluster.signals import Stopped
-from brats_lightning.loggers.wandb_identity import display_name, identity
+from brats_lightning.loggers.wandb_identity import identity
 from brats_lightning.loggers.wandb_segments import Tail, is_unsent, segments, tail_of
 from brats_lightning.loggers.wandb_server import must_be_offline
+from brats_lightning.runs import name_of_run
 
 INIT_SECONDS = 15
 FINISH_SECONDS = 60
@@ -72,7 +73,7 @@ class WandbRun(WandbLogger):
         offline = offline or only_listens or must_be_offline()
         super().__init__(
             project=project,
-            name=name or (display_name(self._folder) if save_dir else None),
+            name=name or (name_of_run(self._folder) if save_dir else None),
             save_dir=str(self._folder),
             # Not its `offline=True`: that sets a variable that wandb has already read.
             mode="offline" if offline else None,

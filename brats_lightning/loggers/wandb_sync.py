@@ -1,55 +1,19 @@
 """`brats sync`: send what was logged to W&B offline, each run as one history, however often it was restarted."""
 
-import fcntl
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from brats_lightning.cluster.lease import FILE as LEASE
 from brats_lightning.errors import BratsError, ConfigError
-from brats_lightning.loggers.wandb_segments import is_finished, is_unsent, mark_as_sent, mend, run_of, started
+from brats_lightning.loggers.wandb_segments import is_unsent, run_of, started
+from brats_lightning.loggers.wandb_sending import Outcome, send
 from brats_lightning.loggers.wandb_server import obstacle
 from brats_lightning.runs import RUNS
 
-QUIET_SECONDS = 300.0
-"""W&B writes every 15 s, a lease is renewed every 20 s: who was silent for so long is dead."""
 SENDING_MINUTES = 10.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one W&B run.
-
-    Args:
-        run: Its W&B id.
-        sent: Files sent now.
-        left: Files that are still being written.
-        failure: What went wrong, empty where nothing did.
-        busy: Files that another call is sending.
-    """
-
-    run: str
-    sent: int
-    left: int
-    failure: str = ""
-    busy: int = 0
-
-    def __str__(self) -> str:
-        parts = f"{self.sent} part{'s' * (self.sent != 1)} sent"
-        if self.left:
-            parts += f", {self.left} still being written: send again later"
-        if self.busy:
-            parts += ", another call is sending the rest"
-        return f"{self.run}: {parts}" + (f"; failed: {self.failure}" if self.failure else "")
 
 
 def unsent(folder: Path) -> dict[str, list[Path]]:
@@ -70,81 +34,30 @@ def unsent(folder: Path) -> dict[str, list[Path]]:
     return runs
 
 
-def send(segments: Sequence[Path], *, minutes: float = SENDING_MINUTES) -> Outcome:
-    """Send the files of one W&B run.
-
-    They go in one call of `wandb sync`, which then sends one after the other, each from the step that the one before
-    it has reached.
+@dataclass
+class _Sender:
+    """Sends runs as long as the server answers: of many runs, each would wait for its own time to be over.
 
     Args:
-        segments: The files, oldest first.
-        minutes: After which W&B is stopped: without a route it would go on for ever.
+        minutes: For each run.
+        answered: Whether it has taken a run.
+        silent: Whether a run was given up for its time.
     """
-    run = run_of(segments[0])
-    try:
-        with _alone(segments[0]) as alone:
-            waiting = [segment for segment in segments if is_unsent(segment)]  # another call may have been faster
-            if not alone:
-                return Outcome(run, 0, 0, busy=len(waiting))
-            return _send(run, waiting, minutes=minutes)
-    except OSError as error:  # files of somebody else, which can be read and not be marked as sent
-        return Outcome(run, 0, 0, f"{error.filename}: {error.strerror}")
 
+    minutes: float
+    answered: bool = False
+    silent: bool = False
 
-def _send(run: str, segments: Sequence[Path], *, minutes: float) -> Outcome:
-    dead = [segment for segment in segments if not _is_being_written(segment)]
-    left = len(segments) - len(dead)
-    whole = []
-    for segment in dead:
-        if mend(segment):
-            whole.append(segment)
-        else:
-            mark_as_sent(segment)
-    if not whole:
-        return Outcome(run, 0, left)
-    failure = _sync(whole, minutes=minutes)
-    missing = [segment for segment in whole if is_unsent(segment)]  # its exit code is 0 where it could send nothing
-    if missing and not failure:
-        failure = f"wandb sync did not send {missing[0].parent}"
-    return Outcome(run, len(whole) - len(missing), left, failure if missing else "")
-
-
-def _sync(segments: Sequence[Path], *, minutes: float) -> str:
-    """Run `wandb sync`; what it complains of, empty where it does not."""
-    environment = {name: value for name, value in os.environ.items() if name != "WANDB_MODE"}
-    environment.setdefault("WANDB_ERROR_REPORTING", "false")
-    command = [sys.executable, "-m", "wandb", "sync", *(str(segment.parent) for segment in segments)]
-    try:
-        answer = subprocess.run(  # noqa: S603
-            command, env=environment, capture_output=True, text=True, timeout=60 * minutes, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return f"not done within {minutes:g} minutes"
-    said = (answer.stderr + answer.stdout).splitlines()
-    errors = [line.partition("ERROR")[2].strip() for line in said if "ERROR" in line]
-    return " ".join([*errors, *(said[-1:] if answer.returncode and not errors else [])])
-
-
-def _is_being_written(segment: Path) -> bool:
-    """Whether a process may still add to a file: it did not end it, and showed a sign of life lately."""
-    if is_finished(segment):
-        return False
-    signs = [segment, segment.parents[2] / LEASE]
-    return any(sign.exists() and time.time() - sign.stat().st_mtime < QUIET_SECONDS for sign in signs)
-
-
-@contextmanager
-def _alone(segment: Path) -> Iterator[bool]:
-    """Whether no other call of this program sends the file until the end of the block; a killed one holds nothing."""
-    with segment.open("r+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        except OSError:  # a network's disk without locks
-            pass
-        yield True
+    def send(self, segments: Sequence[Path]) -> Outcome:
+        """Send one run, unless that is in vain."""
+        if self.silent and not self.answered:
+            return Outcome(run_of(segments[0]), 0, 0, "not tried, as the server had not answered for others")
+        if what_is_missing := obstacle():
+            return Outcome(run_of(segments[0]), 0, 0, what_is_missing)
+        outcome = send(segments, minutes=self.minutes)
+        self.answered |= outcome.sent > 0
+        self.silent |= outcome.late
+        return outcome
 
 
 def sync(folder: Path = RUNS, *, minutes: float = SENDING_MINUTES, workers: int = 4) -> None:
@@ -152,7 +65,8 @@ def sync(folder: Path = RUNS, *, minutes: float = SENDING_MINUTES, workers: int 
 
     Each run arrives as one history, however often it was restarted. The same command may be given again at any time,
     and twice at once: what was sent is marked, what is still being written is left for the next time. Without a key or
-    a route to the server it gives up within seconds.
+    a route to the server it gives up within seconds; of a server that takes connections and does not answer, when the
+    minutes of the first runs are over.
 
     Args:
         folder: Of one run or of many.
@@ -160,7 +74,7 @@ def sync(folder: Path = RUNS, *, minutes: float = SENDING_MINUTES, workers: int 
         workers: Runs that are sent at once.
 
     Raises:
-        BratsError: No such folder, no key, no route, or runs that could not be sent.
+        BratsError: No such folder, no key, no route, or runs that could not be sent, or not as a whole.
     """
     if minutes <= 0 or workers < 1:
         raise ConfigError(f"expected --minutes above 0 and --workers from 1 on, found {minutes:g} and {workers}")
@@ -173,10 +87,16 @@ def sync(folder: Path = RUNS, *, minutes: float = SENDING_MINUTES, workers: int 
         return
     if what_is_missing := obstacle():
         raise BratsError(f"W&B: {what_is_missing}: {len(runs)} runs below {folder} are not sent")
-    failures = 0
+    failures = without_files = 0
     with ThreadPoolExecutor(workers) as pool:
-        for outcome in pool.map(partial(send, minutes=minutes), runs.values()):
+        for outcome in pool.map(_Sender(minutes).send, runs.values()):
             console.print(str(outcome))
             failures += bool(outcome.failure)
+            without_files += bool(outcome.refused)
     if failures:
         raise BratsError(f"{failures} of {len(runs)} runs could not be sent: give the same command again")
+    if without_files:
+        raise BratsError(
+            f"{without_files} of {len(runs)} runs arrived without some of their files: where nothing on the way to "
+            "the server refuses them any more, `wandb sync --include-synced` sends a run's wandb/offline-run-… again"
+        )

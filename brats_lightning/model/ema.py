@@ -9,6 +9,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from brats_lightning.errors import ConfigError
+from brats_lightning.model.whole_networks import require_whole_networks
 
 TRAINED = "trained_weights"
 """Key of a checkpoint: weights as the optimiser left them; `state_dict` holds their average."""
@@ -62,11 +63,7 @@ class ExponentialMovingAverage(Callback):
         Raises:
             ConfigError: No process has all of the weights.
         """
-        if any(word in type(trainer.strategy).__name__ for word in ("FSDP", "DeepSpeed", "ModelParallel")):
-            raise ConfigError(
-                "ExponentialMovingAverage averages whole networks, and trainer.strategy shares each out over the "
-                "processes: leave the callback out, or train with trainer.strategy ddp"
-            )
+        require_whole_networks(trainer, why="ExponentialMovingAverage averages whole networks")
         stored = pl_module.state_dict(keep_vars=True)
         self._values = {name: value for name, value in stored.items() if name.startswith("network.")}
         # A network may hold a weight under several names (MONAI's DynUNet does): it has one average.

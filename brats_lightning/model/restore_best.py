@@ -17,6 +17,7 @@ from brats_lightning.model.agreement import gathered
 from brats_lightning.model.callbacks import LastCheckpoint
 from brats_lightning.model.ema import ExponentialMovingAverage
 from brats_lightning.model.weights import plain_order
+from brats_lightning.model.whole_networks import require_whole_networks
 
 OptimizerState = Literal["keep", "restore", "reset"]
 KEY = "restore_best"
@@ -102,11 +103,7 @@ class RestoreBestWeights(Checkpoint):
         Raises:
             ConfigError: Says what.
         """
-        if any(word in type(trainer.strategy).__name__ for word in ("FSDP", "DeepSpeed", "ModelParallel")):
-            raise ConfigError(
-                "RestoreBestWeights keeps whole networks, and trainer.strategy shares each out over the processes: "
-                "leave the callback out, or train with trainer.strategy ddp"
-            )
+        require_whole_networks(trainer, why="RestoreBestWeights keeps whole networks")
         if trainer.lr_scheduler_configs:
             name = type(trainer.lr_scheduler_configs[0].scheduler).__name__
             raise ConfigError(

@@ -94,8 +94,8 @@ class ClassScores(ScoreCallback):
 
     It logs `val/precision_class_ET` and so on, `val/precision_micro_with_background` and the other averages, and
     `val/accuracy_all_voxels`; `metrics.confusion` defines them. `brats validate` and `brats test` print the table and
-    write `scores_classes_<part>.csv`. Voxels are counted as integers and by case, so that the scores do not depend on
-    the number of processes.
+    write `scores_classes_<part>.csv`, with the confusion matrix. Voxels are counted as integers and by case, so that
+    the scores do not depend on the number of processes.
 
     Args:
         classes: Regions of `labels.REGIONS` that exclude each other, or own names with their labels. All other labels

@@ -1,6 +1,8 @@
 """A report of one case: what was found where, how large it is, and how well it agrees with the reference."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 from brats_lightning.errors import ConfigError
 from brats_lightning.reports.case_files import CaseFilesRead, read_case_files
@@ -9,18 +11,21 @@ from brats_lightning.reports.case_record import provenance
 from brats_lightning.reports.case_sections import glance, score_section, size_section
 from brats_lightning.reports.figures.difference import draw_difference
 from brats_lightning.reports.figures.montage import draw_montage
-from brats_lightning.reports.figures.overlay import overlay
+from brats_lightning.reports.figures.overlay import BEST, overlay
 from brats_lightning.reports.figures.planes import tilt_degrees
 from brats_lightning.reports.html.page import Section, page
 from brats_lightning.reports.html.parts import joined, picture
+from brats_lightning.reports.html.written import remove_files_of, write_page
 from brats_lightning.reports.rendering.scene import brain_mask, scene
 from brats_lightning.reports.rendering.still import still
 from brats_lightning.reports.rendering.viewer import mesh_section
 from brats_lightning.reports.viewer.section import viewer_section
 
+SUBTITLE = "brain-tumour segmentation · report of a case"
+PLANES, MONTAGE, DIFFERENCE, SURFACES = "planes.png", "montage.png", "difference.png", "surfaces.png"
+"""Names of the pictures beside the page."""
 WIDEST_PIXELS = 1600
 """Of a picture on the page; those in the folder beside it stay as they were drawn."""
-BEST = "t2f"
 
 
 def case_report(
@@ -58,12 +63,8 @@ def case_report(
     folder = _beside(path, read)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        text = page(
-            f"Case {read.case.id}", _sections(read, folder), subtitle="brain-tumour segmentation · report of a case"
-        )
-        temporary = path.with_name(f".{path.name}.part")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        remove_files_of(path, folder=folder)  # an earlier report may have had more to show
+        write_page(path, case_page(read, folder))
     except OSError as error:
         raise ConfigError(f"the report {path} cannot be written ({error.strerror}): give another --output") from error
     return path
@@ -74,6 +75,17 @@ def _beside(path: Path, read: CaseFilesRead) -> Path:
     folder = path.with_suffix("")
     taken = {file.parent.resolve() for file in read.case.files}
     return folder.with_name(f"{folder.name}-report") if folder.resolve() in taken else folder
+
+
+def case_page(read: CaseFilesRead, folder: Path, *, subtitle: str = SUBTITLE) -> str:
+    """The report of a case as the text of a page, which needs nothing beside it.
+
+    Args:
+        read: The case.
+        folder: For its pictures; it must exist.
+        subtitle: Stands below the title.
+    """
+    return page(f"Case {read.case.id}", _sections(read, folder), subtitle=subtitle, beside=[*_shown(read), SURFACES])
 
 
 def _sections(read: CaseFilesRead, folder: Path) -> list[Section]:
@@ -89,66 +101,60 @@ def _sections(read: CaseFilesRead, folder: Path) -> list[Section]:
     found = [glance(read, numbers), looked_at, size_section(read, numbers)]
     if numbers.scores:
         found.append(score_section(read, numbers))
-    return [*found, _pictures(read, folder), *_in_three_dimensions(read, folder), provenance(read)]
+    return [*found, _pictures(read, folder), _in_three_dimensions(read, folder / SURFACES), provenance(read)]
+
+
+class _Placed(TypedDict):
+    """What every picture of a case is told."""
+
+    spacing_mm: Sequence[float]
+    title: str
+    tilt_degrees: float
+    placed: bool
 
 
 def _pictures(read: CaseFilesRead, folder: Path) -> Section:
     """Still pictures, which paper and browsers without WebGL2 show too."""
-    volumes, title = read.volumes, read.case.id
-    best = read.modalities.index(BEST) if BEST in read.modalities else 0
-    tilt = tilt_degrees(volumes.grid.affine)
-    spacing_mm = volumes.grid.spacing_mm
-    paths = {name: folder / f"{name}.png" for name in ("planes", "montage", "difference")}
-    overlay(
-        volumes.image,
-        read.reference,
-        prediction=read.prediction,
-        spacing_mm=spacing_mm,
-        path=paths["planes"],
-        title=title,
-        modalities=read.modalities,
-        tilt_degrees=tilt,
-        placed=read.placed,
-    )
-    shown = {"planes": "the planes with most tumour, with its outlines"}
-    grey, modality = volumes.image[best], read.modalities[best]
-    if 1 not in volumes.grid.shape:
-        draw_montage(
-            grey,
-            reference=read.reference,
-            prediction=read.prediction,
-            spacing_mm=spacing_mm,
-            path=paths["montage"],
-            title=title,
-            modality=modality,
-            tilt_degrees=tilt,
-            placed=read.placed,
-        )
-        shown["montage"] = "slices from one end of the tumour to the other"
-    if read.reference is not None:
-        draw_difference(
-            grey,
-            read.reference,
-            read.prediction,
-            spacing_mm=spacing_mm,
-            path=paths["difference"],
-            title=title,
-            modality=modality,
-            tilt_degrees=tilt,
-            placed=read.placed,
-        )
-        shown["difference"] = "what was missed, and what was found falsely"
+    shown = _shown(read)
+    _draw(read, {name: folder / name for name in shown})
     held = [
-        picture(paths[name], description=f"{title}: {what}", caption=what, widest_pixels=WIDEST_PIXELS)
+        picture(folder / name, description=f"{read.case.id}: {what}", caption=what, widest_pixels=WIDEST_PIXELS)
         for name, what in shown.items()
     ]
     return Section("Pictures", joined(*held))
 
 
-def _in_three_dimensions(read: CaseFilesRead, folder: Path) -> list[Section]:
+def _shown(read: CaseFilesRead) -> dict[str, str]:
+    """Names of the pictures that a case has, with what they show."""
+    shown = {PLANES: "the planes with most tumour, with its outlines"}
+    if 1 not in read.volumes.grid.shape:
+        shown[MONTAGE] = "slices from one end of the tumour to the other"
+    if read.reference is not None:
+        shown[DIFFERENCE] = "what was missed, and what was found falsely"
+    return shown
+
+
+def _draw(read: CaseFilesRead, paths: Mapping[str, Path]) -> None:
+    """Draw those of a case's pictures that have a path."""
+    image, grid = read.volumes.image, read.volumes.grid
+    about: _Placed = {
+        "spacing_mm": grid.spacing_mm,
+        "title": read.case.id,
+        "tilt_degrees": tilt_degrees(grid.affine),
+        "placed": read.placed,
+    }
+    overlay(image, read.reference, prediction=read.prediction, path=paths[PLANES], modalities=read.modalities, **about)
+    modality = BEST if BEST in read.modalities else read.modalities[0]
+    grey = image[read.modalities.index(modality)]
+    if path := paths.get(MONTAGE):
+        draw_montage(grey, reference=read.reference, prediction=read.prediction, path=path, modality=modality, **about)
+    if (path := paths.get(DIFFERENCE)) and read.reference is not None:
+        draw_difference(grey, read.reference, read.prediction, path=path, modality=modality, **about)
+
+
+def _in_three_dimensions(read: CaseFilesRead, path: Path) -> Section:
     """The prediction's surfaces inside the brain."""
     volumes = read.volumes
     seen = scene(read.prediction, volumes.grid.affine, title=read.case.id, brain=brain_mask(volumes.image))
-    path = folder / "surfaces.png"
     still(seen, path=path)
-    return [mesh_section(seen, title="The prediction in three dimensions", picture=path)]
+    return mesh_section(seen, title="The prediction in three dimensions", picture=path)

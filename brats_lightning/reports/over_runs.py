@@ -112,7 +112,7 @@ def _require_one_kind(files: Sequence[ScoreFile]) -> None:
     for other in files[1:]:
         for what, one, another in (
             ("regions", set(first.regions), set(other.regions)),
-            ("scores", set(first.scores), set(other.scores)),
+            ("scores", _qualities(first), _qualities(other)),
             ("conventions", _conventions(first), _conventions(other)),
         ):
             if one != another:
@@ -120,6 +120,11 @@ def _require_one_kind(files: Sequence[ScoreFile]) -> None:
                     f"{first.path} has the {what} {', '.join(sorted(one))}; {other.path} has "
                     f"{', '.join(sorted(another))}: score all runs alike"
                 )
+
+
+def _qualities(file: ScoreFile) -> set[str]:
+    """Without volumes and counts, which not every version of the program has written."""
+    return {column for column in file.scores if not is_no_score(column)}
 
 
 def _conventions(file: ScoreFile) -> set[str]:

@@ -1,5 +1,6 @@
 """`brats overlay`: a picture a case with its predicted segmentation, where there is no reference too."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from brats_lightning.labels import EDITIONS, MODALITIES, Modality
 from brats_lightning.machine import usable_cores
 from brats_lightning.nifti import UnreadableVolumeError
 from brats_lightning.parallel import in_parallel
+from brats_lightning.reports.figures.planes import tilt_degrees
 from brats_lightning.reports.predicted import Predicted, find_predictions, read_prediction
 from brats_lightning.reports.slice_figure import overlay_slices
 
@@ -28,14 +30,14 @@ class Job:
         predicted: Its label map, whose edition is known.
         modalities: Drawn.
         slices: How many at most.
-        path: Of the picture.
+        output: Folder of the pictures.
     """
 
     case: Case
     predicted: Predicted
     modalities: tuple[Modality, ...]
     slices: int
-    path: Path
+    output: Path
 
 
 def overlay(
@@ -65,19 +67,16 @@ def overlay(
             else the edition of each case.
         workers: Processes; null takes the cores this process may use.
     """
-    console = Console(markup=False, emoji=False, highlight=False)  # brackets in a file's name are no markup
     _require_options(cases, predictions, output, slices=slices, labels=prediction_edition, workers=workers)
     found = find_cases(cases, modalities=modalities, edition=edition)
     problems = list(found.problems)
     predicted = find_predictions(predictions, problems)
-    jobs, without = [], []
-    for case in found.cases:
-        own = predicted.get(case.id.lower())
-        if own is None:
-            without.append(case.id)
-            continue
-        known = Predicted(own.path, prediction_edition or own.labels or case.edition)
-        jobs.append(Job(case, known, modalities, slices, output / f"{case.id}.png"))
+    without = [case.id for case in found.cases if case.id.lower() not in predicted]
+    jobs = [
+        Job(case, Predicted(own.path, prediction_edition or own.labels or case.edition), modalities, slices, output)
+        for case in found.cases
+        if (own := predicted.get(case.id.lower()))
+    ]
     if not jobs and not problems:
         raise ConfigError(f"{predictions} has no label map of a case of {cases}: expected <case>.nii.gz")
     try:
@@ -87,12 +86,18 @@ def overlay(
     except OSError as error:
         raise ConfigError(f"{output} cannot be written ({error.strerror}): give another --output") from error
     drawn = len(jobs) - len({problem.case for problem in problems} & {job.case.id for job in jobs})
+    _say(drawn, output, without=without)
+    if problems:
+        raise DatasetError(problems)
+
+
+def _say(drawn: int, output: Path, *, without: Sequence[str]) -> None:
+    console = Console(markup=False, emoji=False, highlight=False)  # brackets in a file's name are no markup
     console.print(f"{drawn} pictures: {output}" if drawn != 1 else f"1 picture: {output}", soft_wrap=True)
     if without:
         shown = ", ".join(without[:SHOWN_PROBLEMS]) + (" …" if len(without) > SHOWN_PROBLEMS else "")
-        console.print(f"{len(without)} cases without a prediction: {shown}", soft_wrap=True)
-    if problems:
-        raise DatasetError(problems)
+        said = f"{len(without)} cases" if len(without) > 1 else "1 case"
+        console.print(f"{said} without a prediction: {shown}", soft_wrap=True)
 
 
 def _require_options(
@@ -138,10 +143,11 @@ def draw_case(job: Job) -> tuple[Problem, ...]:
         volumes.image,
         segmentations,
         spacing_mm=volumes.grid.spacing_mm,
-        path=job.path,
+        path=job.output / f"{case.id}.png",
         title=case.id,
         modalities=job.modalities,
         slices=job.slices,
+        tilt_degrees=tilt_degrees(volumes.grid.affine),
         placed=not is_picture(reference_file(case, modalities=job.modalities)),
     )
     return ()

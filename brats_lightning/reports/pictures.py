@@ -1,77 +1,119 @@
 """Callbacks that draw cases with reference and prediction, after tests and in training; the module draws nothing."""
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import numpy as np
-import numpy.typing as npt
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.trainer.states import TrainerFn
 
 from brats_lightning.errors import ConfigError
-from brats_lightning.labels import MODALITIES
-from brats_lightning.metrics.region_scores import RegionScores
 from brats_lightning.model.agreement import gathered
 from brats_lightning.model.scored_case import ScoredCase
-from brats_lightning.reports.figures.overlay import overlay
-from brats_lightning.reports.slice_figure import overlay_slices
+from brats_lightning.reports.figures.case_picture import CasePicture, draw_case
+from brats_lightning.reports.picture_files import FIGURES, VALIDATION, remove_pictures
+from brats_lightning.reports.ranking import ENDS, ends, mean_dice
+from brats_lightning.reports.scored_pictures import dice_of, modalities_of, picture_of, tilt_of
+from brats_lightning.reports.validation_panel import Panel, panel_of
+from brats_lightning.reports.validation_sheet import InBackground, draw_panel, unless_disk_fails
+from brats_lightning.reports.validation_times import is_drawn
 from brats_lightning.reports.wandb_media import media, surfaces
-from brats_lightning.reports.wandb_panel import Panel, panel_of
-from brats_lightning.reports.wandb_sheet import InBackground, draw_panel, unless_disk_fails
 from brats_lightning.reports.wandb_surfaces import Predicted, predicted, write_surfaces
 
-FIGURES = "figures"
-VALIDATION = "validation"
-PICTURES_OF_A_RUN = 10
-FRAME_VOXELS = 4
-Array = npt.NDArray[Any]
+Key = TypeVar("Key", int, str)
 Kept = TypeVar("Kept")
 
 
 class OverlayPictures(Callback):
-    """Draw the first test cases into the run's folder, as `figures/<case>.png`.
+    """Draw the cases at both ends of the ranking, once `brats test` or `brats validate` has scored all.
+
+    They are ranked as in the run's report, which shows the pictures: by mean Dice, see `ranking`. They lie in
+    `figures/<file of scores>/<case>.png`. Of each case no more is kept than is drawn of it.
 
     Args:
-        cases: How many; 0 draws none.
+        ends: How many of the worst, and of the best; 0 draws none.
+
+    Raises:
+        ConfigError: A number below 0.
     """
 
-    def __init__(self, *, cases: int = 4) -> None:
-        self.cases = cases
-        self._drawn = 0
+    def __init__(self, *, ends: int = ENDS) -> None:
+        if ends < 0:
+            raise ConfigError(f"OverlayPictures: expected ends from 0 on, found {ends}")
+        self.ends = ends
+        self._means: dict[str, float] = {}
+        self._kept: dict[str, CasePicture] = {}
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Begin to count."""
-        self._drawn = 0
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Forget what was scored before."""
+        self._means, self._kept = {}, {}
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002
-        outputs: Any,
-        *_: Any,
-    ) -> None:
-        """Draw what is still missing of `outputs["scored"]`, a list of `model.scored_case.ScoredCase`."""
-        if not trainer.is_global_zero:
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget what was scored before."""
+        self.on_test_epoch_start(trainer, pl_module)
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """Keep what is drawn of those of `outputs["scored"]` that are at an end of the ranking so far."""
+        if self.ends:
+            for scored in outputs["scored"]:
+                self._rank(trainer, pl_module, scored)
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """The same, unless it is training that is validated."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self.on_test_batch_end(trainer, pl_module, outputs)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Bring together the ends of the cases of all processes."""
+        if not self.ends:
             return
-        folder = Path(trainer.default_root_dir) / FIGURES
-        for scored in outputs["scored"][: self.cases - self._drawn]:
+        self._means = _of_all(self._means)
+        chosen = self._chosen
+        self._kept = _of_all({case: picture for case, picture in self._kept.items() if case in chosen})
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same, unless it is training that is validated."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self.on_test_epoch_end(trainer, pl_module)
+
+    def draw(self, folder: Path, *, title: str) -> None:
+        """Draw what was kept, in place of what the folder held; a disk that takes nothing is no reason to fail.
+
+        Args:
+            folder: For the pictures, `<case>.png` each.
+            title: What they are of, beside the case.
+        """
+        unless_disk_fails(partial(self._draw, folder, title=title))
+
+    def _draw(self, folder: Path, *, title: str) -> None:
+        remove_pictures(folder)
+        for case in filter(self._kept.get, self._chosen):
             folder.mkdir(parents=True, exist_ok=True)
-            _draw(trainer, scored, folder / f"{scored.case}.png")
-            self._drawn += 1
+            draw_case(self._kept[case], path=folder / f"{case}.png", title=f"{case} · {title}")
+
+    @property
+    def _chosen(self) -> list[str]:
+        worst, best = ends(self._means, count=self.ends)
+        return worst + best
+
+    def _rank(self, trainer: Trainer, pl_module: LightningModule, scored: ScoredCase) -> None:
+        """A case that further ones have driven from the ends cannot come back: what was kept of it may go."""
+        self._means[scored.case] = mean_dice(dice_of(pl_module, scored.case))
+        chosen = self._chosen
+        if scored.case in chosen:
+            self._kept[scored.case] = picture_of(trainer, pl_module, scored)
+        self._kept = {case: picture for case, picture in self._kept.items() if case in chosen}
 
 
 class ValidationPictures(Callback):
     """Draw the first validation cases every few epochs, into the run's folder and for W&B.
 
-    Each has a picture `figures/validation/<case>_epoch_<n>.png`, and when training ends the surfaces of its last one,
-    `<case>.glb`. A W&B logger gets the same tiles with masks that can be switched on and off, a table with a row a
-    case, and the surfaces. The cases are the first of the validation's order, whatever the number of processes: they
-    stay the same when a run is gone on with.
+    Each has a picture `figures/validation/<case>_epoch_<n>.png`, the first epoch being 1, and when training ends the
+    surfaces of its last one, `<case>.glb`. A W&B logger gets the same tiles with masks that can be switched on and off,
+    a table with a row a case, and the surfaces. The cases are the first of the validation's order, whatever the number
+    of processes: they stay the same when a run is gone on with. Of several validations in an epoch the last is drawn.
 
     Args:
         cases: How many; 0 draws none.
@@ -106,7 +148,7 @@ class ValidationPictures(Callback):
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         """Cut tiles out of those cases of `outputs["scored"]` that are drawn."""
-        if not self._draws(trainer):
+        if not is_drawn(trainer, every_n_epochs=self.every_n_epochs):
             return
         for scored in outputs["scored"]:
             place = self._seen * trainer.world_size + trainer.global_rank  # every process takes every n-th case
@@ -116,21 +158,22 @@ class ValidationPictures(Callback):
             plane = _plane(trainer)
             self._panels[place] = panel_of(
                 scored,
-                modalities=_modalities(trainer, len(scored.image())),
-                dice=_dice(pl_module, scored.case),
+                modalities=modalities_of(trainer, len(scored.image())),
+                dice=dice_of(pl_module, scored.case),
                 plane=plane,
+                tilt_degrees=tilt_of(trainer, scored.case),
             )
             if self.surfaces and plane is None and 1 not in scored.prediction.shape:
                 self._predicted[place] = predicted(scored)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Have the first process draw the tiles of all."""
-        if not self.cases or not self._draws(trainer):
+        if not self.cases or not is_drawn(trainer, every_n_epochs=self.every_n_epochs):
             return
-        panels, self._panels = _of_all(self._panels), {}
+        panels, self._panels = list(_of_all(self._panels).values()), {}
         if not panels or not trainer.is_global_zero:
             return
-        epoch = trainer.current_epoch
+        epoch = trainer.current_epoch + 1  # as people count
         self._drawing.begin(partial(_draw_panels, panels, folder=_folder(trainer), epoch=epoch))
         if _wandb(trainer):
             unless_disk_fails(lambda: _log(trainer, media(panels, epoch=epoch), step=_step(trainer)))
@@ -140,20 +183,10 @@ class ValidationPictures(Callback):
         self._drawing.wait()
         if not self.cases or not self.surfaces:
             return
-        cases = _of_all(self._predicted)
+        cases = list(_of_all(self._predicted).values())
         if not cases or not trainer.is_global_zero:
             return
         unless_disk_fails(partial(_draw_surfaces, cases, trainer))
-
-    def _draws(self, trainer: Trainer) -> bool:
-        """Whether this validation is one that is drawn; all processes answer alike."""
-        if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
-            return False
-        last = trainer.max_epochs or -1
-        every = self.every_n_epochs or (math.ceil(last / PICTURES_OF_A_RUN) if last > 0 else PICTURES_OF_A_RUN)
-        done, apart = trainer.current_epoch + 1, trainer.check_val_every_n_epoch or 1
-        before = done - apart
-        return before < 1 or done // every > before // every or done == last
 
 
 def _draw_surfaces(cases: Sequence[Predicted], trainer: Trainer) -> None:
@@ -176,55 +209,6 @@ def _draw_panels(panels: Sequence[Panel], *, folder: Path, epoch: int) -> None:
         draw_panel(panel, folder / f"{panel.case}_epoch_{epoch:03}.png", title=title)
 
 
-def _draw(trainer: Trainer, scored: ScoredCase, path: Path) -> None:
-    image = scored.image()
-    reference, prediction = (_framed(labels.cpu().numpy()) for labels in (scored.reference, scored.prediction))
-    framed, spacing_mm = _with_dark_background(image), scored.spacing_mm
-    modalities = _modalities(trainer, len(image))
-    title = f"{scored.case} · {Path(trainer.default_root_dir).name}"
-    if image.shape[-1] == 1:  # there is but one plane, and a picture's place in the world is not known
-        sides = {"prediction": prediction, "reference": reference}
-        overlay_slices(
-            framed, sides, spacing_mm=spacing_mm, path=path, title=title, modalities=modalities, placed=False
-        )
-        return
-    overlay(
-        framed,
-        reference,
-        prediction=prediction,
-        spacing_mm=spacing_mm,
-        path=path,
-        modalities=modalities,
-        title=title,
-    )
-
-
-def _modalities(trainer: Trainer, channels: int) -> Sequence[str]:
-    """Names of the image's channels, in the order the run's data module gives them."""
-    preprocessing = getattr(getattr(trainer, "datamodule", None), "preprocessing", None)
-    return preprocessing.modalities if preprocessing else MODALITIES[:channels]
-
-
-def _with_dark_background(image: torch.Tensor) -> Array:
-    """Preprocessed images are 0 outside the brain, which is not their lowest value."""
-    array = _framed(image.float().cpu().numpy())
-    array[:, (array == 0).all(axis=0)] = array.min()
-    return array
-
-
-def _framed(array: Array) -> Array:
-    """Add background around the last three axes: a crop to the brain leaves no room for marks; a slice stays one."""
-    frame = [FRAME_VOXELS, FRAME_VOXELS, 0 if array.shape[-1] == 1 else FRAME_VOXELS]
-    return np.pad(array, [(0, 0)] * (array.ndim - 3) + [(voxels, voxels) for voxels in frame])
-
-
-def _dice(pl_module: LightningModule, case: str) -> dict[str, float]:
-    """Dice of each region, of a case that this process has just scored."""
-    scores = getattr(pl_module, "scores", None)
-    row = scores.rows.get(case, {}) if isinstance(scores, RegionScores) else {}
-    return {name.removeprefix("dice_"): value for name, value in row.items() if name.startswith("dice_")}
-
-
 def _plane(trainer: Trainer) -> str | None:
     """Of the slices that validation puts together, None where it looks at volumes."""
     slices = getattr(getattr(trainer, "datamodule", None), "slices", None)
@@ -244,9 +228,9 @@ def _step(trainer: Trainer) -> int:
     return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
 
 
-def _of_all(own: dict[int, Kept]) -> list[Kept]:
-    """What all processes have kept of cases, in the order of the cases; all must ask."""
-    known: dict[int, Kept] = {}
-    for part in cast("list[dict[int, Kept]]", gathered(own)):
+def _of_all(own: dict[Key, Kept]) -> dict[Key, Kept]:
+    """What all processes have kept, in order; of a case that several have, what the first has. All must ask."""
+    known: dict[Key, Kept] = {}
+    for part in reversed(cast("list[dict[Key, Kept]]", gathered(own))):
         known |= part
-    return [known[place] for place in sorted(known)]
+    return {key: known[key] for key in sorted(known)}

@@ -1,9 +1,12 @@
-"""Pictures of a run's report: which are drawn, of what, and what they show in words."""
+"""Plots of a run's report: which are drawn, of what, and what they show in words."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from brats_lightning.metrics.confusion import Counts
+from brats_lightning.reports.figures.confusion_plot import draw_confusion
 from brats_lightning.reports.figures.curves import draw_curves, draw_speed
 from brats_lightning.reports.figures.score_plots import draw_dice_against_volume
 from brats_lightning.reports.figures.score_plots import draw_scores as draw_cases
@@ -23,11 +26,13 @@ class Drawn:
         path: Of the picture.
         description: For those who cannot see it.
         caption: Stands below it.
+        narrow: Whether it is one panel, which a phone shows whole.
     """
 
     path: Path
     description: str
     caption: str = ""
+    narrow: bool = False
 
 
 def draw_history(history: History, folder: Path, *, name: str) -> list[Drawn]:
@@ -67,3 +72,22 @@ def draw_scores(file: ScoreFile, folder: Path, *, title: str) -> list[Drawn]:
         draw_dice_against_volume(file.scores["dice"], volumes, path=sizes, title=title, regions=file.regions)
         found.append(Drawn(sizes, "Dice of every case against the region's volume in the reference"))
     return found
+
+
+def draw_classes(
+    counts: Counts, names: Sequence[str], folder: Path, *, stem: str, title: str, cases: int | None
+) -> Drawn:
+    """Draw what became of the voxels of each class.
+
+    Args:
+        counts: Confusion matrix, from `class_tables.read_counts`.
+        names: Of the classes but the background.
+        folder: For the picture.
+        stem: Its name.
+        title: Stands above it.
+        cases: That were pooled, where known.
+    """
+    path = folder / f"{stem}.png"
+    draw_confusion(counts, names, path=path, title=title, cases=cases)
+    said = "Of the voxels of each class in the reference, the share that was predicted as each class"
+    return Drawn(path, said, narrow=True)

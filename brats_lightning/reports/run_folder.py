@@ -1,20 +1,18 @@
 """Everything that a run's folder tells, read once; what is missing or broken is said, and no reason to give up."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from brats_lightning.data.splits import Parts
 from brats_lightning.errors import BratsError
+from brats_lightning.reports.run_facts import FACTS, Start, read_starts
 from brats_lightning.reports.run_history import METRICS, Best, History, read_history
+from brats_lightning.reports.run_record import seconds_of_run
 from brats_lightning.reports.run_scores import score_files_in
 from brats_lightning.reports.run_settings import Setting, monitored, read_settings
-from brats_lightning.reports.run_wandb import read_wandb, segments_of
 from brats_lightning.reports.score_files import ScoreFile, read_score_file
-from brats_lightning.runs import CHECKPOINTS, CONFIG, SPLIT
-
-FIGURES = "figures"
+from brats_lightning.runs import CHECKPOINTS, CONFIG, SPLIT, name_of_run
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,7 @@ class RunFolder:
         parts: Cases of each part, None where the run has no list of them.
         history: What was logged, None where the run has logged nothing.
         scores: Of cases, a file each.
+        starts: When and on what it was trained, the first one first; none where nobody has noted them.
         notes: What is missing or broken, in sentences.
     """
 
@@ -37,33 +36,24 @@ class RunFolder:
     parts: Parts | None = None
     history: History | None = None
     scores: Sequence[ScoreFile] = ()
+    starts: Sequence[Start] = ()
     notes: Sequence[str] = ()
 
     @property
     def name(self) -> str:
-        """Of the folder, and of the one around it where that is not the one of all runs."""
-        folder = self.path.resolve()
-        return folder.name if folder.parent.name in {"runs", ""} else f"{folder.parent.name}/{folder.name}"
+        """What stands behind `runs/`, else the folder's own name."""
+        return name_of_run(self.path)
 
     @property
     def seconds(self) -> float:
-        """That it took by W&B's clock, NaN where W&B has no file of it."""
-        try:
-            files = segments_of(self.path / "wandb")
-            return read_wandb(files).seconds if files else math.nan
-        except BratsError:  # files of other runs, or damaged
-            return math.nan
+        """That it took, NaN where nobody noted it."""
+        return seconds_of_run(self.path)
 
     @property
     def best(self) -> Best | None:
         """The step of its best network, as far as the history tells."""
         monitor, largest = monitored(self.settings)
         return None if self.history is None else self.history.best(monitor, largest=largest)
-
-    def picture(self, case: str) -> Path | None:
-        """What was drawn of a case, None where nothing was."""
-        path = self.path / FIGURES / f"{case}.png"
-        return path if path.is_file() else None
 
 
 def is_run(path: Path) -> bool:
@@ -99,7 +89,7 @@ def open_run(path: Path) -> RunFolder:
             "No case of this run was scored, so there are no scores by case here: "
             "`brats validate` and `brats test` with `--run` write them."
         )
-    return RunFolder(path, settings, config, parts, history, scores, tuple(notes))
+    return RunFolder(path, settings, config, parts, history, scores, _starts(path, notes), tuple(notes))
 
 
 def _settings(path: Path, notes: list[str]) -> tuple[Mapping[str, Setting], str]:
@@ -137,12 +127,22 @@ def _history(path: Path, notes: list[str]) -> History | None:
     return history if history.curves else None
 
 
+def _starts(path: Path, notes: list[str]) -> list[Start]:
+    try:
+        return read_starts(path)
+    except BratsError as error:
+        notes.append(f"{without_place(path / FACTS, error)}.")
+        return []
+
+
 def _scores(path: Path, notes: list[str]) -> ScoreFile | None:
     try:
-        return read_score_file(path)
+        found = read_score_file(path, incomplete=True)
     except BratsError as error:
         notes.append(f"{path.name} is left out: {without_place(path, error)}.")
         return None
+    notes.extend(found.notes)
+    return found
 
 
 def without_place(path: Path, error: Exception) -> str:

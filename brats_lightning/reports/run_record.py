@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
 from brats_lightning.data.splits import Parts
 from brats_lightning.errors import BratsError
-from brats_lightning.reports.run_wandb import machine_of, segments_of
+from brats_lightning.reports.run_facts import Start, read_starts, seconds_of
+from brats_lightning.reports.run_wandb import machine_of, read_wandb, segments_of
 
 PACKAGES = ("brats-lightning", "torch", "pytorch-lightning", "monai", "numpy", "wandb")
 SHOWN_DIGITS = 16
@@ -27,7 +29,12 @@ def versions_here() -> dict[str, str]:
 
 
 def versions_of_run(run: Path) -> dict[str, str]:
-    """Versions of the packages that a run was last started with, from W&B's list; empty where there is none."""
+    """Versions of the packages that a run was last started with, by its own notes or W&B's list; empty without both."""
+    starts = starts_of_run(run)
+    return dict(starts[-1].versions) if starts and starts[-1].versions else _versions_of_wandb(run)
+
+
+def _versions_of_wandb(run: Path) -> dict[str, str]:
     found = run.glob("wandb/*run-*/files/requirements.txt")
     lists = sorted(found, key=lambda path: path.parts[-3].removeprefix("offline-"))  # by the time in its folder's name
     if not lists:
@@ -41,14 +48,37 @@ def versions_of_run(run: Path) -> dict[str, str]:
 
 
 def machine_of_run(run: Path) -> dict[str, str]:
-    """System, processor, GPUs and commit of a run's last start, from W&B's file; empty where there is none.
+    """System, processor, GPUs, commit and digests of a run's last start, by its own notes or W&B's file.
 
-    Names of people, machines and folders are left where they are.
+    Names of people, machines and folders are left where they are. Empty where neither is there.
     """
+    if starts := starts_of_run(run):
+        last = starts[-1]
+        told = {"git commit": last.commit, **last.machine, "data": last.data_sha256, "split": last.split_sha256}
+        return {name: text for name, text in told.items() if text}
     try:
         return machine_of(segments_of(run / "wandb"))
     except BratsError:  # files of other runs, or damaged
         return {}
+
+
+def seconds_of_run(run: Path) -> float:
+    """That a run took over all its starts, by its own notes or W&B's clock; NaN where neither says."""
+    if not math.isnan(seconds := seconds_of(starts_of_run(run))):
+        return seconds
+    try:
+        files = segments_of(run / "wandb")
+        return read_wandb(files).seconds if files else math.nan
+    except BratsError:  # files of other runs, or damaged
+        return math.nan
+
+
+def starts_of_run(run: Path) -> list[Start]:
+    """What a run has noted of its starts; none where that is damaged, which `run_folder` says."""
+    try:
+        return read_starts(run)
+    except BratsError:
+        return []
 
 
 def digest_of_file(path: Path) -> str:
@@ -78,9 +108,12 @@ def digest_of_data(cases: Iterable[str], cache: Path) -> str:
     """
     keys = _cached(cache)
     own: list[Sequence[str]] = [keys.get(case, ()) for case in sorted(set(cases))]
-    if not own or any(len(each) != 1 for each in own):
-        return ""
-    return _digest("\n".join(key for (key,) in own))
+    return digest_of_keys([each[0] for each in own]) if all(len(each) == 1 for each in own) else ""
+
+
+def digest_of_keys(keys: Sequence[str]) -> str:
+    """SHA-256 over the cache's keys of all cases of a run, in the order of their ids; empty of none."""
+    return _digest("\n".join(keys)) if keys else ""
 
 
 def _cached(cache: Path) -> dict[str, list[str]]:

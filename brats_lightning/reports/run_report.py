@@ -5,12 +5,14 @@ from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from PIL import Image
-
 from brats_lightning.errors import BratsError
 from brats_lightning.reports.html.page import Section, page
+from brats_lightning.reports.html.written import remove_files_of, write_page
+from brats_lightning.reports.run_classes import classes_of
 from brats_lightning.reports.run_figures import draw_history, draw_scores
 from brats_lightning.reports.run_folder import RunFolder, open_run
+from brats_lightning.reports.run_origin_section import made_with
+from brats_lightning.reports.run_pictures import Album
 from brats_lightning.reports.run_record import (
     SHOWN_DIGITS,
     digest_of_data,
@@ -20,16 +22,13 @@ from brats_lightning.reports.run_record import (
     versions_here,
     versions_of_run,
 )
-from brats_lightning.reports.run_score_section import scores, worst_and_best
-from brats_lightning.reports.run_sections import configuration, data, glance, made_with, title_of, training
+from brats_lightning.reports.run_score_section import scores
+from brats_lightning.reports.run_sections import configuration, data, glance, title_of
 from brats_lightning.reports.run_settings import value_of
-from brats_lightning.reports.score_files import ScoreFile
+from brats_lightning.reports.run_training_section import training
 from brats_lightning.runs import CHECKPOINTS, CONFIG
 
 FOLDER, NAME = "report", "report.html"
-WIDEST_PIXELS = 1400
-"""Of a case's picture on the page; the original stays where it is."""
-QUALITY = 88
 
 
 def run_report(run: Path, *, output: Path | None = None) -> Path:
@@ -55,10 +54,14 @@ def run_report(run: Path, *, output: Path | None = None) -> Path:
         folder = folder / FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        text = page(f"Run {opened.name}", _sections(opened, folder), subtitle=_subtitle())
-        temporary = path.with_name(f".{path.name}.part")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        with TemporaryDirectory(prefix=".plots-", dir=folder) as fresh:
+            sections = _sections(opened, Path(fresh))
+            plots = sorted(Path(fresh).iterdir())
+            remove_files_of(path, folder=folder)
+            for plot in plots:
+                plot.replace(folder / plot.name)
+        beside = [plot.name for plot in plots]
+        write_page(path, page(f"Run {opened.name}", sections, subtitle=_subtitle(), beside=beside))
         if not any(folder.iterdir()):
             folder.rmdir()
     except OSError as error:
@@ -74,41 +77,24 @@ def _subtitle() -> str:
 
 
 def _sections(run: RunFolder, folder: Path) -> list[Section]:
+    album = Album()
     curves = [] if run.history is None else draw_history(run.history, folder, name=run.name)
-    found = [glance(run), data(run), training(run, curves)]
-    above: set[str] = set()
-    with TemporaryDirectory() as temporary:
-        for file in run.scores:
-            plots = draw_scores(file, folder, title=f"{run.name}, {title_of(file)}")
-            pictures = _pictures(run, file, Path(temporary))
-            found.append(scores(file, plots, pictures=pictures, above=above))
-            above |= pictures.keys()
+    found = []
+    for file in run.scores:  # their pictures are what people look for: they find room first
+        title = f"{run.name}, {title_of(file)}"
+        plots, classes = draw_scores(file, folder, title=title), classes_of(file, folder, title=title)
+        found.append(scores(file, plots, classes=classes, album=album))
     machine = machine_of_run(run.path)
     digests = _digests(run, logged=machine.pop("data", ""))
     machine.pop("split", None)  # of the file itself, which is there
-    versions = versions_of_run(run.path)
-    record = made_with(versions=versions, versions_here=versions_here(), machine=machine, digests=digests)
-    return [*found, record, configuration(run)]
-
-
-def _pictures(run: RunFolder, file: ScoreFile, folder: Path) -> dict[str, Path]:
-    """Pictures of the worst and the best cases that were drawn, made small in a folder."""
-    found = {}
-    for case, _ in (end for ends in worst_and_best(file) for end in ends):
-        original, small = run.picture(case), folder / f"{case}.jpg"
-        if original is None:
-            continue
-        try:
-            with Image.open(original) as picture:
-                height = round(picture.height * WIDEST_PIXELS / picture.width)
-                shrunk = picture.convert("RGB")
-                if picture.width > WIDEST_PIXELS:
-                    shrunk = shrunk.resize((WIDEST_PIXELS, height), Image.Resampling.LANCZOS)
-                shrunk.save(small, quality=QUALITY)
-        except OSError:  # Pillow's word for a picture that was cut short, too
-            continue
-        found[case] = small
-    return found
+    record = made_with(
+        starts=run.starts,
+        versions=versions_of_run(run.path),
+        versions_here=versions_here(),
+        machine=machine,
+        digests=digests,
+    )
+    return [glance(run), data(run), training(run, curves, album=album), *found, record, configuration(run)]
 
 
 def _digests(run: RunFolder, *, logged: str) -> dict[str, str]:

@@ -1,22 +1,28 @@
 """The part of a run's report about the scores of one file: table, plots, the worst and the best cases."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-from brats_lightning.errors import BratsError
 from brats_lightning.reports.html.page import Section
-from brats_lightning.reports.html.parts import Html, details, facts, joined, notice, paragraph, picture, table
+from brats_lightning.reports.html.parts import Html, details, facts, joined, notice, paragraph, table
+from brats_lightning.reports.picture_files import FIGURES, pictures_of
+from brats_lightning.reports.ranking import averaged, ends
 from brats_lightning.reports.run_figures import Drawn
-from brats_lightning.reports.run_folder import FIGURES, without_place
-from brats_lightning.reports.run_scores import Spread, conventions, empties, named_checkpoints, ranked_cases, spreads
-from brats_lightning.reports.run_sections import PICTURES_STYLE, heading, many, number, shown, title_of
-from brats_lightning.reports.score_files import ScoreFile, read_score_file
-from brats_lightning.reports.score_kinds import is_no_score
+from brats_lightning.reports.run_pictures import Album
+from brats_lightning.reports.run_scores import (
+    Spread,
+    conventions,
+    empties,
+    means_of_cases,
+    named_checkpoints,
+    part_of,
+    spreads,
+)
+from brats_lightning.reports.run_sections import PICTURES_STYLE, heading, shown, title_of
+from brats_lightning.reports.run_words import many, number
+from brats_lightning.reports.score_files import ScoreFile
 from brats_lightning.reports.scores import SHOWN
 
-AT_EACH_END = 5
-"""Cases shown as the worst, and as the best."""
 FEW = 5
 _CONVENTIONS = {
     "brats": "both masks empty: Dice 1 and 0 mm; one empty: 0 and 373.13 mm",
@@ -26,36 +32,34 @@ _CONVENTIONS = {
 }
 
 
-def scores(
-    file: ScoreFile, drawn: Sequence[Drawn], *, pictures: Mapping[str, Path], above: Collection[str] = ()
-) -> Section:
+def scores(file: ScoreFile, drawn: Sequence[Drawn], *, classes: Sequence[Html] = (), album: Album) -> Section:
     """Everything about the scores of one file.
 
     Args:
         file: The scores.
         drawn: Plots of them.
-        pictures: Of cases, small enough for a page.
-        above: Cases whose pictures an earlier section shows.
+        classes: What `classes_of` says of the same cases.
+        album: Takes pictures of the worst and the best cases.
     """
     every = spreads(file)
     main = [each for each in every if each.score in SHOWN or each.score == "accuracy"]
     further = [each for each in every if each not in main]
-    parts = [facts(_about(file))]
+    parts = [facts(_about(file)), *map(notice, file.notes)]
     if len(file.cases) < FEW:
         parts.append(notice(f"{many(len(file.cases), 'case')}: too few for an estimate of accuracy."))
     parts.append(_table(main, file))
     if further:
         parts.append(details("further scores", _table(further, file)))
     parts += map(paragraph, _of_empty_masks(file, every))
-    parts += _classes(file.path.with_name(file.path.name.replace("scores", "scores_classes", 1)))
     parts += map(shown, drawn)
-    parts += _ends(file, pictures, above)
+    parts += classes
+    parts += _ends(file, album)
     return Section(f"Scores: {title_of(file)}", joined(*parts), style=PICTURES_STYLE)
 
 
 def _about(file: ScoreFile) -> dict[str, str]:
     told = {"cases": str(len(file.cases)), "file": file.path.name}
-    if checkpoints := named_checkpoints(file.path):
+    if checkpoints := named_checkpoints(file):
         told["checkpoint"] = ", ".join(checkpoints)
     words = conventions(file)
     for column, name in (("grid", "grid"), ("empty_masks", "empty masks"), ("distances", "distances")):
@@ -104,76 +108,51 @@ def _of_empty_masks(file: ScoreFile, found: Sequence[Spread]) -> list[str]:
     return said
 
 
-def _classes(path: Path) -> list[Html]:
-    """What the callback ClassScores has counted: precision and the like by class, voxels of all cases pooled."""
-    try:
-        file = read_score_file(path) if path.is_file() else None
-    except BratsError as error:
-        return [notice(f"{path.name} is left out: {without_place(path, error)}.")]
-    if file is None:
-        return []
-    measures = [column for column in file.scores if not is_no_score(column)]
-    rows = [
-        [row[1].removeprefix("class_").replace("_", " "), *(f"{file.scores[column][row]:.4f}" for column in measures)]
-        for row in file.rows
-    ]
-    columns = ["class", *(SHOWN.get(column, column) for column in measures)]
-    caption = "accuracy is that of all voxels; micro averages count voxels, macro averages classes"
-    return [details("classes, voxels of all cases pooled", table(columns, rows, caption=caption))]
-
-
-def worst_and_best(file: ScoreFile) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
-    """Cases with their mean Dice, five from each end of the ranking, none in both; the first is at the end."""
-    ranked, _ = ranked_cases(file)
-    half = math.ceil(len(ranked) / 2)
-    return ranked[: min(AT_EACH_END, half)], ranked[max(len(ranked) - AT_EACH_END, half) :][::-1]
-
-
-def _ends(file: ScoreFile, pictures: Mapping[str, Path], above: Collection[str]) -> list[Html]:
+def _ends(file: ScoreFile, album: Album) -> list[Html]:
     """The worst and the best cases by mean Dice."""
-    worst, best = worst_and_best(file)
+    means = means_of_cases(file)
+    worst, best = ends(means)
     if not worst:
         return [notice("No case has a defined Dice: there are no worst and best ones.")]
-    parts = []
-    for name, ends in (("worst", worst), ("best", best)):
-        title = f"The {name} case" if len(ends) == 1 else f"The {len(ends)} {name} cases"
-        if ends:
-            parts += [heading(title if best else "The only case"), _cases(file, ends)]
-            parts += [
-                picture(
-                    pictures[case], description=f"{case}: image, reference and prediction", caption=_caption(case, mean)
-                )
-                for case, mean in ends
-                if case in pictures and case not in above
-            ]
-    return [*parts, *map(paragraph, _without_picture([case for case, _ in worst + best], pictures, above))]
+    parts: list[Html] = []
+    without: list[str] = []
+    for name, cases in (("worst", worst), ("best", best)):
+        title = f"The {name} case" if len(cases) == 1 else f"The {len(cases)} {name} cases"
+        if cases:
+            parts += [heading(title if best else "The only case"), _cases(file, cases, means)]
+        for case in cases:
+            path = pictures_of(file.path) / f"{case}.png"
+            said = f"{case}: image, reference and prediction"
+            picture = album.show(path, description=said, caption=f"{case}: mean Dice {number(means[case])}")
+            parts += [] if picture is None else [picture]
+            without += [case] if picture is None else []
+    return [*parts, *map(paragraph, _without_picture(file, without, album))]
 
 
-def _caption(case: str, mean: float) -> str:
-    return f"{case}: mean Dice {number(mean)}"
-
-
-def _cases(file: ScoreFile, ends: Sequence[tuple[str, float]]) -> Html:
-    _, regions = ranked_cases(file)
+def _cases(file: ScoreFile, cases: Sequence[str], means: Mapping[str, float]) -> Html:
+    regions = averaged(file.regions)
     distance = file.scores.get("hd95_mm", {})
     columns = ["case", "mean Dice", *(f"Dice {region}" for region in regions)]
     columns += [f"HD95 mm {region}" for region in regions] if distance else []
     rows = []
-    for case, mean in ends:
-        row = [case, number(mean)]
+    for case in cases:
+        row = [case, number(means[case])]
         row += [number(file.scores["dice"].get((case, region), math.nan)) for region in regions]
         row += [number(distance.get((case, region), math.nan), "hd95_mm") for region in regions] if distance else []
         rows.append(row)
     return table(columns, rows, caption=f"by mean Dice of {', '.join(regions)}")
 
 
-def _without_picture(cases: Sequence[str], pictures: Mapping[str, Path], above: Collection[str]) -> list[str]:
+def _without_picture(file: ScoreFile, cases: Sequence[str], album: Album) -> list[str]:
+    crowded_out = [case for case in cases if pictures_of(file.path) / f"{case}.png" in album.crowded_out]
     said = []
-    if again := [case for case in cases if case in above]:
-        said.append(f"Pictures stand above of {', '.join(again)}.")
-    if without := [case for case in cases if case not in pictures and case not in above]:
+    if crowded_out:
+        said.append(f"No room on this page for pictures of {', '.join(crowded_out)}: they lie in the run's {FIGURES}.")
+    if absent := [case for case in cases if case not in crowded_out]:
+        part = part_of(file.path).partition("_")[0]
+        command = {"train": "validate --part train", "validation": "validate"}.get(part, "test")
         said.append(
-            f"There is no picture of {', '.join(without)} in {FIGURES}. The callback OverlayPictures draws cases while "
-            "they are tested, as many as it is told."
+            f"There is no picture of {', '.join(absent)}: `brats {command} --run RUN` draws the worst and the best "
+            "cases where trainer.callbacks has OverlayPictures."
         )
     return said

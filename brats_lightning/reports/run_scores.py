@@ -1,13 +1,12 @@
 """What the scores of a run's cases come to: mean, spread, median and quartiles by region, and which cases are worst."""
 
-import csv
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brats_lightning.labels import CHALLENGE_REGIONS
+from brats_lightning.reports.ranking import mean_dice
 from brats_lightning.reports.score_files import ScoreFile
 from brats_lightning.reports.score_kinds import is_no_score
 
@@ -82,31 +81,12 @@ def _spread(region: str, score: str, values: Mapping[str, float]) -> Spread:
     return Spread(region, score, defined, len(values) - len(defined))
 
 
-def ranked_cases(file: ScoreFile) -> tuple[list[tuple[str, float]], tuple[str, ...]]:
-    """Cases with their mean Dice from the worst to the best, and the regions that the mean is over.
-
-    The mean is over the challenge's regions where the file has them, else over all. Cases of which no region's Dice is
-    defined are in no order, and left out; so are all where the file has no Dice.
-    """
-    regions = CHALLENGE_REGIONS if set(CHALLENGE_REGIONS) <= set(file.regions) else tuple(file.regions)
-    dice = file.scores.get("dice", {})
-    means = []
-    for case in file.cases:
-        values = [dice.get((case, region), math.nan) for region in regions]
-        if defined := [value for value in values if not math.isnan(value)]:
-            means.append((case, statistics.fmean(defined)))
-    return sorted(means, key=lambda pair: (pair[1], pair[0])), tuple(regions)
-
-
-def volumes(file: ScoreFile, region: str) -> tuple[list[float], list[float]]:
-    """Volumes of a region in the reference in ml, and its Dice, of the cases that have both."""
-    pairs = [
-        (volume, file.scores["dice"].get((case, own), math.nan))
-        for (case, own), volume in file.scores.get(VOLUME, {}).items()
-        if own == region and "dice" in file.scores
-    ]
-    kept = [pair for pair in pairs if not any(map(math.isnan, pair))]
-    return [volume for volume, _ in kept], [dice for _, dice in kept]
+def means_of_cases(file: ScoreFile) -> dict[str, float]:
+    """What cases are ranked by: their mean Dice, NaN of those without a defined one; empty where no Dice was scored."""
+    dice = file.scores.get("dice")
+    if dice is None:
+        return {}
+    return {case: mean_dice({each: dice.get((case, each), math.nan) for each in file.regions}) for case in file.cases}
 
 
 def conventions(file: ScoreFile) -> dict[str, str]:
@@ -137,8 +117,7 @@ def part_of(path: Path) -> str:
     return path.stem.removeprefix("scores").removeprefix("_")
 
 
-def named_checkpoints(path: Path) -> Sequence[str]:
+def named_checkpoints(file: ScoreFile) -> Sequence[str]:
     """Checkpoints that the rows of a score file name, without their folders."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        names = dict.fromkeys((row.get("checkpoint") or "").strip() for row in csv.DictReader(file))
+    names = dict.fromkeys(file.about.get("checkpoint", {}).values())
     return [Path(name).name for name in names if name]

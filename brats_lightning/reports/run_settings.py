@@ -1,5 +1,6 @@
 """The resolved configuration of a run: read as plain data, flattened to one line a setting, compared between runs."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -50,7 +51,7 @@ def flat(settings: Mapping[str, Setting]) -> dict[str, str]:
     """One text for each setting, under a key that says where it stands.
 
     A class stands under its parameter's key, and its own parameters behind that; of a list of classes, each stands
-    under its name.
+    under its name, and a second one of a name as `Name 2`, however many of other names stand between them.
 
     Example:
         >>> flat({"model": {"loss": {"class_path": "monai.losses.DiceLoss", "init_args": {"batch": True}}}})
@@ -69,9 +70,12 @@ def _flat(key: str, value: Setting) -> Iterator[tuple[str, str]]:
         for name, inner in value.items():
             yield from _flat(f"{key}.{name}" if key else str(name), inner)
     elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        met = Counter[str]()
         for item in value:
             name = str(item.get("class_path", "")).rpartition(".")[2] if isinstance(item, Mapping) else ""
-            yield from _flat(f"{key}.{name}" if name else key, item)
+            met[name] += 1
+            place = " ".join(filter(None, (name, str(met[name]) if met[name] > 1 else "")))
+            yield from _flat(f"{key}.{place}" if place else key, item)
     else:
         yield key, _text(value)
 

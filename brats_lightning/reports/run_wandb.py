@@ -116,13 +116,15 @@ def duration(seconds: float) -> str:
     """Hours and minutes, of short runs minutes and seconds.
 
     Example:
-        >>> duration(4 * 3600 + 125), duration(125), duration(float("nan"))
-        ('4 h 02 min', '2 min 05 s', '–')
+        >>> duration(4 * 3600 + 125), duration(125), duration(7.2), duration(float("nan"))
+        ('4 h 02 min', '2 min 05 s', '7 s', '–')
     """
     if math.isnan(seconds):
         return "–"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min {rest:02} s"
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def _entries(file: Path) -> Iterator[Any]:

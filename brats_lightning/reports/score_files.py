@@ -1,14 +1,14 @@
 """Score files as `brats test` and `brats evaluate` write them, read back: one row a case and region."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from brats_lightning.errors import BratsError
 from brats_lightning.reports.score_kinds import CONVENTIONS, DESCRIPTIONS, score_kind
+from brats_lightning.reports.score_lines import read_lines
 
 Part = Literal["test", "validation"]
 ScoredPart = Literal["train", "validation", "test"]
@@ -26,6 +26,8 @@ class ScoreFile:
         scores: By column, then by case and region; NaN where undefined.
         words: Columns of words, by column, then by case and region: the conventions.
         rows: Cases and regions in the order of the file.
+        about: Columns of words that are no conventions, such as the checkpoint, by column, then by case and region.
+        notes: What is missing of a file that was cut short, in sentences.
     """
 
     name: str
@@ -33,6 +35,8 @@ class ScoreFile:
     scores: Mapping[str, Mapping[Row, float]]
     words: Mapping[str, Mapping[Row, str]]
     rows: tuple[Row, ...]
+    about: Mapping[str, Mapping[Row, str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def cases(self) -> list[str]:
@@ -52,12 +56,13 @@ class ScoreFile:
         return any(len(found) > 1 for found in values.values()) and all(len(set(v)) == 1 for v in values.values())
 
 
-def read_score_files(paths: Sequence[Path], *, part: Part | None = None) -> list[ScoreFile]:
+def read_score_files(paths: Sequence[Path], *, part: Part | None = None, incomplete: bool = False) -> list[ScoreFile]:
     """Read score files, or those of run folders.
 
     Args:
         paths: CSV files, or folders with `scores_test.csv`, `scores_validation.csv` or `scores.csv`.
         part: Which one of a folder; the first that is there where None.
+        incomplete: Read what is whole of a file that was cut short.
 
     Raises:
         BratsError: A file that is missing, broken or of another form, or folders of which different parts were found.
@@ -70,7 +75,8 @@ def read_score_files(paths: Sequence[Path], *, part: Part | None = None) -> list
             f"{test} has scores of test cases, {validation} of validation cases only: "
             "choose by --part validation, or run `brats test` on both"
         )
-    return [read_score_file(file, name=name) for file, name in zip(found, short_names(paths), strict=True)]
+    names = short_names(paths)
+    return [read_score_file(file, name=name, incomplete=incomplete) for file, name in zip(found, names, strict=True)]
 
 
 def _scores_in(path: Path, part: Part | None) -> Path:
@@ -103,17 +109,18 @@ def _without_stock_name(path: Path) -> tuple[str, ...]:
     return folders if stock and folders else (*folders, path.stem)
 
 
-def read_score_file(path: Path, *, name: str | None = None) -> ScoreFile:
+def read_score_file(path: Path, *, name: str | None = None, incomplete: bool = False) -> ScoreFile:
     """Read one score file; every column of numbers is a score, every other a convention or a description.
 
     Args:
         path: CSV file with the columns `case` and `region`.
         name: Of the method; the file's own where None.
+        incomplete: Of a file that was cut short read what is whole, and say in its notes what is missing.
 
     Raises:
         BratsError: It cannot be read, was cut short, has a row twice or a value that its score cannot have.
     """
-    header, lines = _read_lines(path)
+    header, lines, notes = read_lines(path, incomplete=incomplete)
     rows: dict[Row, int] = {}
     columns: dict[str, dict[Row, str]] = {column: {} for column in header if column not in {"case", "region"}}
     for number, line in lines:
@@ -131,54 +138,16 @@ def read_score_file(path: Path, *, name: str | None = None) -> ScoreFile:
         for column, cells in columns.items()
         if _holds_numbers(column, cells)
     }
-    words = {column: cells for column, cells in columns.items() if column not in scores and column not in DESCRIPTIONS}
-    return ScoreFile(name or path.stem, path, scores, words, tuple(rows))
-
-
-def _read_lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header, and each further line that is not empty with its number."""
-    text = _read_text(path)
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
-    try:
-        lines = [(reader.line_num, line) for line in reader if line]
-    except csv.Error as error:
-        raise BratsError(f"{path} line {reader.line_num} is no CSV ({error}): write the file again") from error
-    if not lines:
-        raise BratsError(f"{path} is empty: expected a header and one row a case and region")
-    header = [cell.strip() for cell in lines[0][1]]
-    _validate_header(header, path)
-    if len(lines) == 1:
-        raise BratsError(f"{path} has a header and no rows: nothing was scored")
-    for number, line in lines[1:]:
-        if len(line) != len(header):
-            raise BratsError(
-                f"{path} line {number} has {len(line)} cells instead of {len(header)}: "
-                "the file was cut short or damaged, write it again"
-            )
-    # The last number may have lost digits and still be one.
-    if not text.endswith(("\n", "\r")):
-        raise BratsError(
-            f"{path} ends in the middle of line {lines[-1][0]}: the file was cut short, write it again "
-            "(or end the line, if it is whole)"
-        )
-    return header, lines[1:]
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise BratsError(f"{path} cannot be read ({error.strerror}): expected a scores CSV") from error
-    except UnicodeDecodeError as error:
-        raise BratsError(f"{path} is no text in UTF-8: expected a scores CSV") from error
-
-
-def _validate_header(header: list[str], path: Path) -> None:
-    if not {"case", "region"} <= set(header):
-        shown = ", ".join(header[:8]) + (" …" if len(header) > 8 else "")
-        raise BratsError(f"{path} has the columns {shown}: expected case, region and scores, divided by commas")
-    if twice := sorted({column for column in header if header.count(column) > 1}):
-        raise BratsError(f"{path} has the column {', '.join(twice)} twice: remove one")
+    words = {column: cells for column, cells in columns.items() if column not in scores}
+    return ScoreFile(
+        name or path.stem,
+        path,
+        scores,
+        {column: cells for column, cells in words.items() if column not in DESCRIPTIONS},
+        tuple(rows),
+        {column: cells for column, cells in words.items() if column in DESCRIPTIONS},
+        notes,
+    )
 
 
 def _holds_numbers(column: str, cells: Mapping[Row, str]) -> bool:

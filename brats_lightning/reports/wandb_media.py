@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brats_lightning.labels import LABELS, WHOLE
-from brats_lightning.reports.wandb_panel import Panel, mosaic
-from brats_lightning.reports.wandb_sheet import thumbnail
+from brats_lightning.reports.validation_panel import Panel, mosaic
+from brats_lightning.reports.validation_sheet import thumbnail
 
 if TYPE_CHECKING:
     import wandb
@@ -22,7 +22,7 @@ def media(panels: Sequence[Panel], *, epoch: int) -> dict[str, Any]:
 
     Args:
         panels: The cases, in the order in which they are shown.
-        epoch: That they were scored in, from 0.
+        epoch: That they were scored in, from 1 as people count.
     """
     import wandb  # noqa: PLC0415 - half a second that runs without W&B need not wait for
 
@@ -56,7 +56,7 @@ def _with_masks(panel: Panel, *, epoch: int) -> "wandb.Image":
     }
     return wandb.Image(
         mosaic([tile.grey for tile in panel.tiles]),
-        caption=" · ".join(filter(None, (panel.case, f"epoch {epoch}", panel.scores_in_words))),
+        caption=" · ".join(filter(None, (panel.case, f"epoch {epoch}", panel.in_words))),
         masks={name: {"mask_data": mask, "class_labels": labels} for name, mask in drawn.items()},
     )
 

@@ -11,7 +11,7 @@ from brats_lightning.comparison.members import Member
 from brats_lightning.comparison.paired_tests import PairedTest
 from brats_lightning.comparison.ranking import Standing
 from brats_lightning.comparison.results import Comparison
-from brats_lightning.comparison.run_table import MOST_SETTINGS, print_runs
+from brats_lightning.comparison.run_table import MOST_SETTINGS, print_compared
 from brats_lightning.reports.run_history import history_of
 
 NAMES = ("net <b>", "b")
@@ -50,9 +50,11 @@ def test_statistics_and_runs_stand_on_the_page(folder: Path) -> None:
     found = Compared(NAMES, (Path("a"), Path("b")), (member("net <b>", "1"), member("b", "2")), scored(p_holm=0.01))
     said = words(comparison_page(found, folder))
     for sentence in (
-        "Comparison of 2 runs", "net <b> is better in dice of ET", "A note.", "net <b>: split.json is missing.",
+        "Comparison of 2 runs", "net <b> is better in Dice of ET", "A note.", "net <b>: split.json is missing.",
         "setting A · net <b> B · b model.setting_0 1 2", "Dice ET 0.300 / 0.300 0.300 / 0.300",
         "ET 0.700 0.500 +0.200 +0.100 … +0.300 2 2 / 0 / 0 0.005 0.010 A", "1 net <b> 1.250 <0.001",
+        "Cases that differ most: net <b> against b case mean ET 2 +0.300 +0.300 1 +0.100 +0.100",
+        "Dice, A − B; the mean is over ET.",
     ):  # fmt: skip
         assert sentence in said
 
@@ -63,6 +65,11 @@ def test_what_is_not_shown_is_not_claimed(folder: Path) -> None:
     assert "Comparison of 2 methods" in said
     assert "No difference is shown at 0.05 in any of 1 tests over 3 cases. That does not show that" in said
     assert "is better in" not in said
+
+
+def test_letters_go_on_as_numbers() -> None:
+    names = tuple(f"run-{number}" for number in range(28))
+    assert list(Compared(names, tuple(map(Path, names))).letters.values())[-3:] == ["Z", "27", "28"]
 
 
 def test_without_scores_the_page_has_no_statistics(folder: Path) -> None:
@@ -77,7 +84,7 @@ def test_without_scores_the_page_has_no_statistics(folder: Path) -> None:
 
 def test_the_terminal_shows_the_first_settings_and_counts_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
     members = tuple(member(name, name * 40, count=MOST_SETTINGS + 3) for name in "ab")
-    print_runs(Compared(("a", "b"), (Path("a"), Path("b")), members))
+    print_compared(Compared(("a", "b"), (Path("a"), Path("b")), members))
     printed = capsys.readouterr().out
     assert "… and 3 more: --output writes all of them" in printed
     assert printed.count("model.setting_") == MOST_SETTINGS

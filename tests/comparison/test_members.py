@@ -8,6 +8,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 from brats_lightning.comparison.members import has_scores, is_of_wandb, members_of
 from brats_lightning.comparison.run_rows import run_rows, setting_rows
+from brats_lightning.data.splits import Parts
 from brats_lightning.loggers.metrics_csv import MetricsCsv
 
 WriteScores = Callable[..., Path]
@@ -68,7 +69,7 @@ def test_rows_name_what_runs_reached_and_where_they_differ(tmp_path: Path) -> No
     assert rows == {
         "epochs": ("2", "2"),
         "steps": ("2", "2"),
-        "time": ("0 min 30 s", "0 min 30 s"),
+        "time": ("30 s", "30 s"),
         "best network": ("epoch 2", "epoch 2"),
         "Dice ET": ("0.500 / 0.500", "0.500 / 0.500"),
     }
@@ -92,3 +93,16 @@ def test_an_empty_file_of_wandb_is_a_run_that_logged_nothing(tmp_path: Path, con
     assert member is not None
     assert not member.history.curves
     assert member.notes == ["W&B's file holds no row: nothing was logged before the run ended."]
+
+
+def test_of_a_run_one_sees_its_network_and_how_many_cases_it_saw(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "model: {network: {class_path: a.SliceWise, init_args: {network: {class_path: b.UNet}}}}\n"
+    )
+    Parts(train=("a", "b", "c"), validation=("d",), test=()).write(tmp_path / "split.json")
+    (member,) = members_of([tmp_path])
+    assert member is not None
+    rows = {row.name: row.cells for row in run_rows([member, member])}
+    assert rows["network"] == ("SliceWise of UNet",) * 2
+    assert rows["cases trained on / validated"] == ("3 / 1",) * 2
+    assert len(rows["split"][0]) == 9

@@ -9,6 +9,7 @@ from brats_lightning.cli import COMMANDS, Command, main
 from brats_lightning.data.splits import Parts
 from brats_lightning.errors import BratsError, ConfigError
 from brats_lightning.evaluation.cross_validation import pool_folds
+from brats_lightning.evaluation.summary import summarise
 
 Fold = Callable[..., Path]
 CASES = ("a", "b", "c", "d")
@@ -100,6 +101,20 @@ def test_folds_scored_unlike_each_other_are_refused(write_fold: Fold, other: dic
     runs = [write_fold("f0", {"a": 0.1}), write_fold("f1", {"b": 0.2}, **other)]
     with pytest.raises(ConfigError, match=sentence):
         pool_folds(runs, part="validation")
+
+
+def test_folds_with_and_without_volumes_are_pooled(write_fold: Fold) -> None:
+    runs = [write_fold("f0", {"a": 0.1}), write_fold("f1", {"b": 0.2})]
+    path = runs[0] / "scores_validation.csv"  # as it is written now; the other is of an earlier version
+    header, row = path.read_text().splitlines()
+    path.write_text(f"{header},reference_volume_ml,predicted_volume_ml\n{row},1.5,2.5\n")
+    folds, problems = pool_folds(runs, part="validation")
+    assert not problems
+    first, second = (row for rows in folds.values() for row in rows)
+    assert first.scores["reference_volume_ml"] == 1.5
+    assert "reference_volume_ml" not in second.scores
+    summary = summarise([first, second], resamples=10)["ET"]
+    assert (summary["dice"].count, summary["reference_volume_ml"].count) == (2, 1)
 
 
 def test_what_is_no_cross_validation_is_refused(write_fold: Fold, tmp_path: Path) -> None:

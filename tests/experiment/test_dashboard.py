@@ -1,4 +1,3 @@
-import builtins
 import json
 import time
 from collections.abc import Iterator
@@ -92,19 +91,6 @@ def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPat
     with pytest.raises(BratsError, match=r"no answer within 0\.2 s"):
         command._saved(Deaf(), seconds=0.2)  # type: ignore[arg-type]
     assert time.monotonic() - start < 3
-
-
-def test_without_the_library_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = builtins.__import__
-
-    def without(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.startswith("wandb_workspaces"):
-            raise ImportError(name)
-        return original(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ConfigError, match=r"pip install 'brats-lightning\[dashboard\]'"):
-        dashboard(dry_run=tmp_path / "view.json")
 
 
 @pytest.mark.parametrize(

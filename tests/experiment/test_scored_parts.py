@@ -5,8 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from brats_lightning.cli import main
+from brats_lightning.experiment.scoring import VOLUMES, with_volumes
+from brats_lightning.metrics.region_scores import RegionScores
+from brats_lightning.reports.score_files import read_score_file
 
 CONFIG = """
 model:
@@ -57,6 +61,19 @@ def refusal_of(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err
 
 
+def test_volumes_are_scored_once_and_change_nothing_else() -> None:
+    generator = torch.Generator().manual_seed(0)
+    prediction, reference = torch.randint(0, 4, (2, 1, 6, 5, 7), generator=generator)
+    wanted = RegionScores(["ET", "WT"], empty="nan", scores=["dice", "reference_volume_ml"], convention="pooled")
+    scored = with_volumes(wanted)
+    for scores in (wanted, scored):
+        scores.update(prediction, reference, spacing_mm=torch.tensor([[1.0, 2.0, 5.0]]), cases=["a"])
+    assert scored.scores == ("dice", "reference_volume_ml", "predicted_volume_ml")
+    assert (scored.regions, scored.empty, scored.convention) == (wanted.regions, wanted.empty, wanted.convention)
+    assert wanted.rows["a"].items() <= scored.rows["a"].items()
+    assert scored.rows["a"]["predicted_volume_ml_ET"] == pytest.approx(int((prediction == 3).sum()) / 100)
+
+
 def test_what_no_callback_logs_cannot_be_monitored(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fit = ["fit", "--config=repeated.yaml", "--trainer.callbacks=brats_lightning.model.callbacks.BestCheckpoint"]
     said = refusal_of(*fit, "--trainer.callbacks.monitor=val/iou_macro_with_background", capsys=capsys)
@@ -73,6 +90,7 @@ def test_every_part_of_every_repeat_is_scored(home: Path, capsys: pytest.Capture
         split = json.loads(Path(f"runs/r{number}/split.json").read_text())
         for part in ("train", "test"):
             assert cases_in(f"runs/r{number}/scores_{part}.csv") == set(split[part])
+            assert set(VOLUMES) <= read_score_file(Path(f"runs/r{number}/scores_{part}.csv")).scores.keys()
             assert cases_in(f"runs/r{number}/scores_classes_{part}.csv") == {"all cases"}
             slices = cases_in(f"runs/r{number}/scores_slices_{part}.csv")
             assert {name.partition(" ")[0] for name in slices} == set(split[part])

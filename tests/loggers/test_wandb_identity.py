@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from brats_lightning.loggers.wandb_identity import FILE, LONGEST, display_name, identity
+from brats_lightning.loggers.wandb_identity import FILE, LONGEST, identity
 
 
 @pytest.fixture(autouse=True)
@@ -67,11 +67,3 @@ def test_whatever_a_folder_is_called_w_and_b_takes_the_id(tmp_path: Path, name: 
 def test_a_torn_file_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("")
     assert identity(tmp_path) == identity(tmp_path) != ""
-
-
-@pytest.mark.parametrize(
-    ("folder", "name"),
-    [("runs/unet3d-7", "unet3d-7"), ("runs/cv/fold-0", "cv/fold-0"), ("/data/kfold/3", "kfold/3"), ("/run", "run")],
-)
-def test_a_run_is_called_by_its_folder(folder: str, name: str) -> None:
-    assert display_name(Path(folder)) == name

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from PIL import Image
 from brats_lightning.cli import main
 from brats_lightning.data.splits import Parts
 from brats_lightning.loggers.wandb_segments import records, segments
+from brats_lightning.loggers.wandb_sync import sync
 from brats_lightning.reports.run_record import digest_of_data, digest_of_split
 
 TINY = """
@@ -81,7 +83,7 @@ def require_pictures(logged: dict[str, Any], read: Any) -> None:
     """Two cases, none black, with masks that have the labels of phantoms."""
     found = logged["pictures/validation"]
     assert found["count"] == 2
-    assert all(" · epoch 0 · Dice ET " in caption for caption in found["captions"])
+    assert all(" · epoch 1 · Dice ET " in caption for caption in found["captions"])
     for name, masks in zip(found["filenames"], found["all_masks"], strict=True):
         picture = read(name)
         assert picture.dtype == np.uint8
@@ -109,6 +111,12 @@ def require_config(config: dict[str, Any], run: Path) -> None:
     assert len(named) >= 2
     for labels in named.values():
         assert {"1": "NCR", "2": "ED", "3": "ET"}.items() <= labels["value"].items()
+
+
+def kinds_of_files(server: Any, run: str) -> set[str]:
+    """Files of a run that have arrived, without what differs from one picture to the next."""
+    own = [name.removeprefix(f"store/{run}/") for name in server.state.files if name.startswith(f"store/{run}/")]
+    return {re.sub(r"_\d+_[0-9a-f]+\b.*", "", name) for name in own}
 
 
 TAGS = {"mine", "labels", "UNet", "BraTS 2021"}
@@ -154,6 +162,15 @@ def test_the_same_arrives_offline_and_online_and_nothing_twice(
     assert (arrived["displayName"], arrived["group"], arrived["jobType"]) == ("on", "tiny", "fold-1")
     assert set(arrived["tags"]) == TAGS
     assert any(name.endswith(".glb") for name in server.state.files)
+    sync(Path("runs/off"))
+    late = server.state.runs[Path("runs/off/wandb_id").read_text().splitlines()[0]]
+    assert [set(row) - of_surfaces for row in late["history"]] == [set(row) - of_surfaces for row in arrived["history"]]
+    assert set(late["config"]) == set(arrived["config"])
+    require_config({name: entry["value"] for name, entry in late["config"].items()}, Path("runs/off"))
+    assert [late[name] for name in ("group", "jobType", "project")] == ["tiny", "fold-1", "p"]
+    kinds = [kinds_of_files(server, each["name"]) for each in (arrived, late)]
+    assert kinds[0] == kinds[1]
+    assert {"media/images/pictures/validation", "media/images/mask/pictures/validation"} <= kinds[0]
     tables = [json.loads(content) for name, content in server.state.files.items() if name.endswith(".table.json")]
     columns = ["epoch", "case", "reference | prediction", *(f"dice_{name}" for name in ("ET", "ED", "NCR", "WT", "TC"))]
     assert tables

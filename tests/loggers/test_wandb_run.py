@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -154,18 +155,25 @@ def test_with_a_key_and_a_server_a_metric_arrives(server: Any, tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["gone", "silent"])
 def test_a_server_that_is_lost_holds_up_the_end_no_longer_than_told(
-    nobody: pytest.MonkeyPatch, server: Any, tmp_path: Path
+    nobody: pytest.MonkeyPatch, server: Any, tmp_path: Path, how: str
 ) -> None:
+    released = threading.Event()
     nobody.setattr(wandb_run, "FINISH_SECONDS", 2)
     run = WandbRun(save_dir=tmp_path / "run")
     run.log_metrics({"a": 1.0}, step=0)
-    server.shutdown()
-    server.server_close()
+    if how == "gone":
+        server.shutdown()
+        server.server_close()
+    else:
+        nobody.setattr(server.RequestHandlerClass, "do_POST", lambda _: released.wait(60))
     run.log_metrics({"a": 2.0}, step=1)
     start = time.monotonic()
+    run.finalize("success")
     finish()
     assert time.monotonic() - start < 10
+    released.set()
 
 
 DECIDE = """

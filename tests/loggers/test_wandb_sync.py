@@ -1,20 +1,24 @@
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 
 from brats_lightning.cluster.lease import FILE as LEASE
 from brats_lightning.errors import BratsError, ConfigError
-from brats_lightning.loggers import wandb_sync
+from brats_lightning.loggers import wandb_sending, wandb_sync
 from brats_lightning.loggers.wandb_segments import is_unsent
-from brats_lightning.loggers.wandb_sync import QUIET_SECONDS, Outcome, sync, unsent
+from brats_lightning.loggers.wandb_sending import QUIET_SECONDS, Outcome, send
+from brats_lightning.loggers.wandb_sync import sync, unsent
 
 REPOSITORY = Path(__file__).parents[2]
 SESSION = """
@@ -71,6 +75,15 @@ def offline(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
+def more_runs(folder: Path, count: int) -> None:
+    """Files of further runs that wait to be sent, r0 first."""
+    for number in range(count):
+        name = f"r{number}"
+        segment = folder / name / "wandb" / f"offline-run-20261120_13111{number}-{name}" / f"run-{name}.wandb"
+        segment.parent.mkdir(parents=True)
+        segment.touch()
+
+
 @pytest.mark.slow
 def test_a_run_that_was_killed_and_restarted_offline_arrives_as_one_history(
     server: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -125,18 +138,77 @@ def test_the_script_sends_from_a_login_node(server: Any, nobody: pytest.MonkeyPa
 
 
 @pytest.mark.slow
-def test_a_server_that_does_not_answer_is_given_up_in_time(
-    nobody: pytest.MonkeyPatch, tmp_path: Path, deaf_server: int, capsys: pytest.CaptureFixture[str]
+def test_a_server_that_goes_silent_is_given_up_in_time_and_nothing_is_lost_or_doubled(
+    server: Any, nobody: pytest.MonkeyPatch, deaf_server: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session(0, 5, value=1)
-    nobody.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{deaf_server}")
-    nobody.setenv("WANDB_API_KEY", "k" * 40)
-    start = time.monotonic()
-    with pytest.raises(BratsError, match="1 of 1 runs could not be sent: give the same command again"):
-        sync(Path("runs"), minutes=0.1)
-    assert time.monotonic() - start < 12
-    assert "0 parts sent; failed: not done within 0.1 minutes" in capsys.readouterr().out
-    assert unsent(Path("runs"))
+    runs, stands_in, handler = Path("runs"), os.environ["WANDB_BASE_URL"], server.RequestHandlerClass
+    before, released = set(Path().iterdir()), threading.Event()
+    for address in (f"http://127.0.0.1:{deaf_server}", stands_in):  # from the beginning, and in the midst of a run
+        with nobody.context() as patch:
+            patch.setattr(handler, "file_stream", lambda *_: released.wait(60))
+            patch.setenv("WANDB_BASE_URL", address)
+            wandb.teardown()  # which remembers the address
+            start = time.monotonic()
+            with pytest.raises(BratsError, match="1 of 1 runs could not be sent: give the same command again"):
+                sync(runs, minutes=0.05)
+            assert time.monotonic() - start < 12
+        assert "0 parts sent; failed: not done within 0.05 minutes" in capsys.readouterr().out
+        assert unsent(runs)
+    with nobody.context() as patch:
+        patch.setattr(handler, "do_PUT", refuse)
+        with pytest.raises(BratsError, match="1 of 1 runs arrived without some of their files"):
+            sync(runs)
+    assert re.search(
+        r"1 part sent, without \d+ files that the server refused \(403 Forbidden\)", capsys.readouterr().out
+    )
+    (arrived,) = server.state.runs.values()
+    assert [row["_step"] for row in arrived["history"]] == [0, 1, 2, 3, 4]
+    sync(runs)
+    assert "nothing below runs waits to be sent" in capsys.readouterr().out
+    assert set(Path().iterdir()) == before  # no log where the command was given
+    released.set()
+
+
+def refuse(handler: Any) -> None:
+    """As a store of files that is kept from this machine."""
+    handler.body()
+    handler.out({}, 403)
+
+
+def test_after_a_server_was_silent_other_runs_do_not_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch, offline: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(4):
+        segment = (
+            offline / f"r{number}" / "wandb" / f"offline-run-20261120_13111{number}-r{number}" / f"run-r{number}.wandb"
+        )
+        segment.parent.mkdir(parents=True)
+        segment.touch()
+    tried: list[str] = []
+    answers = {"r1": True}
+
+    def send(segments: list[Path], *, minutes: float) -> Outcome:
+        run = segments[0].stem.removeprefix("run-")
+        tried.append(run)
+        return Outcome(run, 1, 0) if answers.get(run) else Outcome(run, 0, 0, "not done in time", late=True)
+
+    monkeypatch.setattr(wandb_sync, "obstacle", str)
+    monkeypatch.setattr(wandb_sync, "send", send)
+    with pytest.raises(BratsError, match="5 of 5 runs could not be sent"):
+        sync(offline, workers=1)
+    assert tried == ["x"]
+    assert capsys.readouterr().out.count("not tried, as the server had not answered for others") == 4
+    tried.clear()
+    answers["x"] = True  # a long run may be late, while others arrive
+    with pytest.raises(BratsError, match="3 of 5 runs could not be sent"):
+        sync(offline, workers=1)
+    assert tried == ["x", "r0", "r1", "r2", "r3"]
+    lost = iter(["", "", "no route"])
+    monkeypatch.setattr(wandb_sync, "obstacle", lambda: next(lost, "no route"))
+    with pytest.raises(BratsError, match="4 of 5 runs could not be sent"):
+        sync(offline, workers=1)
+    assert tried[5:] == ["x"]
 
 
 def test_without_key_or_route_nothing_is_tried(nobody: pytest.MonkeyPatch, offline: Path) -> None:
@@ -158,10 +230,7 @@ def test_options_that_make_no_sense_are_refused(offline: Path, options: dict[str
 def test_as_many_runs_as_asked_for_are_sent_at_once(
     monkeypatch: pytest.MonkeyPatch, offline: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for number in range(5):
-        segment = offline / f"r{number}" / "wandb" / f"offline-run-20261120_131109-r{number}" / f"run-r{number}.wandb"
-        segment.parent.mkdir(parents=True)
-        segment.touch()
+    more_runs(offline, 5)
     at_once, most = [0], [0]
 
     def send(segments: list[Path], *, minutes: float) -> Outcome:
@@ -183,30 +252,30 @@ def test_as_many_runs_as_asked_for_are_sent_at_once(
 
 
 def test_what_another_call_is_sending_is_left_to_it(monkeypatch: pytest.MonkeyPatch, offline: Path) -> None:
-    monkeypatch.setattr(wandb_sync, "_sync", lambda *_args, **_kwargs: pytest.fail("it sent"))
+    monkeypatch.setattr(wandb_sending, "wandb_sync", lambda *_args, **_kwargs: pytest.fail("it sent"))
     (segments,) = unsent(offline).values()
     long_ago(offline)
     with segments[0].open("r+b") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        outcome = wandb_sync.send(segments)
+        outcome = send(segments, minutes=1)
     assert (outcome.sent, outcome.busy, outcome.failure) == (0, 1, "")
     assert "another call is sending the rest" in str(outcome)
     segments[0].with_suffix(".wandb.synced").touch()  # as that one has done meanwhile
-    assert wandb_sync.send(segments) == Outcome("x", 0, 0)
+    assert send(segments, minutes=1) == Outcome("x", 0, 0)
 
 
 @pytest.mark.parametrize(("silent", "lease", "left"), [(0, None, 1), (600, None, 0), (600, 0, 1), (600, 600, 0)])
 def test_what_a_live_process_writes_is_left_for_the_next_time(
     monkeypatch: pytest.MonkeyPatch, offline: Path, silent: int, lease: int | None, left: int
 ) -> None:
-    monkeypatch.setattr(wandb_sync, "_sync", lambda *_args, **_kwargs: pytest.fail("it has no record"))
+    monkeypatch.setattr(wandb_sending, "wandb_sync", lambda *_args, **_kwargs: pytest.fail("it has no record"))
     (segments,) = unsent(offline).values()
     os.utime(segments[0], (time.time() - silent,) * 2)
     if lease is not None:
         file = offline / "a" / LEASE
         file.touch()
         os.utime(file, (time.time() - lease,) * 2)
-    outcome = wandb_sync.send(segments)
+    outcome = send(segments, minutes=1)
     assert (outcome.sent, outcome.left, outcome.failure) == (0, left, "")
     assert segments[0].stat().st_size == 14
     assert bool(unsent(offline)) is bool(left)
@@ -236,6 +305,6 @@ def test_files_of_somebody_else_are_named_and_stop_no_other(offline: Path, monke
         raise PermissionError(13, "Permission denied", str(segment))
 
     long_ago(offline)
-    monkeypatch.setattr(wandb_sync, "mend", refuse)
+    monkeypatch.setattr(wandb_sending, "mend", refuse)
     ((_, segments),) = unsent(offline).items()
-    assert wandb_sync.send(segments).failure == f"{segments[0]}: Permission denied"
+    assert send(segments, minutes=1).failure == f"{segments[0]}: Permission denied"

@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -297,14 +296,6 @@ def test_what_would_undo_it_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
         fit(restoring(), Scripted(), *others, max_epochs=1, **settings)
-
-
-def test_strategies_that_share_a_network_out_are_refused() -> None:
-    class FSDPStrategy: ...
-
-    trainer: Any = SimpleNamespace(strategy=FSDPStrategy(), lr_scheduler_configs=[], callbacks=[])
-    with pytest.raises(ConfigError, match=r"train with trainer\.strategy ddp"):
-        restoring().on_fit_start(trainer, LightningModule())
 
 
 def test_a_value_that_is_not_logged_is_refused_with_those_that_are(fit: Callable[..., Trainer]) -> None:

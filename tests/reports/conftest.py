@@ -1,9 +1,20 @@
-"""Fixtures of pictures."""
+"""Fixtures of pictures and pages."""
 
-from typing import Any
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
+NO_WEBGL2 = "HTMLCanvasElement.prototype.getContext = () => null;"
+OpenPage: TypeAlias = "Callable[..., Page]"
 
 
 @pytest.fixture
@@ -18,3 +29,43 @@ def saved_figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
     monkeypatch.setattr(Figure, "savefig", keep)
     return saved
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """This machine's Chromium without a window; tests are skipped where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright, which is not installed")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip("needs Chromium, which is not on this machine")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_page(browser: "Browser") -> Iterator[OpenPage]:
+    """Opens a file in a window of so many pixels, without WebGL2 where that is asked for.
+
+    At the test's end no page may have asked for anything but itself, or have complained.
+    """
+    heard: list[str] = []
+    opened: list[Page] = []
+
+    def open_it(path: Path, *, width: int = 900, height: int = 900, webgl2: bool = True) -> "Page":
+        page = browser.new_page(viewport={"width": width, "height": height})
+        opened.append(page)
+        if not webgl2:
+            page.add_init_script(NO_WEBGL2)
+        own = (path.as_uri(), "data:", "blob:")
+        page.on("console", lambda message: heard.append(message.text))
+        page.on("pageerror", lambda error: heard.append(str(error)))
+        page.on("request", lambda request: None if request.url.startswith(own) else heard.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_it
+    for page in opened:
+        page.close()
+    assert heard == []

@@ -44,7 +44,8 @@ def shifted(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def test_a_report_is_one_file_with_its_pictures_beside_it(write_case: WriteCase, tmp_path: Path) -> None:
     case = write_case()
-    path = case_report(case, prediction=predict(case, change=shifted), output=tmp_path / "out" / "a.html")
+    prediction = predict(case, change=shifted)
+    path = case_report(case, prediction=prediction, output=tmp_path / "out" / "a.html")
     text = path.read_text(encoding="utf-8")
     assert str(tmp_path) not in text
     assert text.count("<section") == 7
@@ -56,6 +57,11 @@ def test_a_report_is_one_file_with_its_pictures_beside_it(write_case: WriteCase,
     for each in pictures:
         with Image.open(each) as picture:
             assert min(picture.size) > 100
+    # Without the reference there is nothing to subtract, and no picture of it stays.
+    (path.parent / "a" / "mine.png").write_text("somebody's own")
+    (case / f"{case.name}_seg.nii.gz").unlink()
+    case_report(case, prediction=prediction, output=path)
+    assert sorted(each.stem for each in (path.parent / "a").iterdir()) == ["mine", "montage", "planes", "surfaces"]
 
 
 def test_numbers_are_those_of_the_label_maps(write_case: WriteCase) -> None:

@@ -38,7 +38,7 @@ def panels(figure: Figure) -> dict[str, Axes]:
 def test_one_run_has_its_regions_in_their_colours(tmp_path: Path, saved_figures: list[Figure]) -> None:
     draw_curves({"run": history()}, path=tmp_path / "a.png", title="run")
     found = panels(saved_figures[0])
-    assert list(found) == ["loss", "Dice, validation", "HD95 (mm), validation"]
+    assert list(found) == ["loss", "Dice, validation", "HD95 mm, validation"]
     dice = found["Dice, validation"]
     lines = {str(line.get_label()): line for line in dice.lines if len(np.asarray(line.get_xdata())) > 1}
     assert list(lines) == ["ET", "WT"]  # no mean among the regions
@@ -57,7 +57,7 @@ def test_several_runs_share_axes(tmp_path: Path, saved_figures: list[Figure]) ->
     draw_curves(runs, path=tmp_path / "a.svg", title="runs")
     (figure,) = saved_figures
     found = panels(figure)
-    assert list(found) == ["validation loss", "training loss", "Dice ET", "Dice WT", "HD95 (mm) ET", "HD95 (mm) WT"]
+    assert list(found) == ["validation loss", "training loss", "Dice ET", "Dice WT", "HD95 mm ET", "HD95 mm WT"]
     dice = found["Dice ET"]
     assert [len(np.asarray(line.get_xdata())) for line in dice.lines] == [5, 3]
     assert len({str(line.get_color()) for line in dice.lines}) == 2
@@ -80,7 +80,7 @@ def test_values_that_are_no_numbers_leave_a_gap_and_a_mark(tmp_path: Path, saved
 def test_far_distances_are_drawn_in_logarithms(tmp_path: Path, saved_figures: list[Figure]) -> None:
     for far in (8.0, 374.0):
         draw_curves({"run": history(far=far)}, path=tmp_path / "a.png", title="run")
-    scales = [panels(figure)["HD95 (mm), validation"].get_yscale() for figure in saved_figures]
+    scales = [panels(figure)["HD95 mm, validation"].get_yscale() for figure in saved_figures]
     assert scales == ["linear", "log"]
 
 

@@ -61,7 +61,7 @@ def test_a_bad_case_is_reported_and_passed_over(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["BraTS2021_00000.png"]
     said = capsys.readouterr().out
     assert "1 picture: " in said
-    assert "1 cases without a prediction: BraTS2021_00007" in said
+    assert "1 case without a prediction: BraTS2021_00007" in said
 
 
 def test_options_without_sense_are_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from brats_lightning.labels import LABELS
 from brats_lightning.reports.rendering.scene import Part, Scene, scene
 from brats_lightning.reports.rendering.surface import Surface
-from brats_lightning.reports.rendering.viewer import mesh_data, mesh_section, write_page
+from brats_lightning.reports.rendering.viewer import mesh_data, mesh_section, write_scene
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_section_says_what_it_shows_and_what_is_missing(seen: Scene, picture: 
 
 
 def test_a_page_asks_nobody_for_anything(seen: Scene, picture: Path, tmp_path: Path) -> None:
-    write_page(seen, path=tmp_path / "case.html", picture=picture)
+    write_scene(seen, path=tmp_path / "case.html", picture=picture)
     text = (tmp_path / "case.html").read_text(encoding="utf-8")
     assert "default-src 'none'" in text
     assert not re.findall(r"(?:src|href)=\"(?!data:|#)", text)

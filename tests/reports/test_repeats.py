@@ -104,6 +104,18 @@ def test_scores_of_classes_and_slices_have_files_of_their_own(tmp_path: Path, wr
         over_runs(folders)
 
 
+def test_runs_scored_before_and_after_volumes_were_written_go_together(
+    tmp_path: Path, write_score_file: WriteScores
+) -> None:
+    columns = ["dice", "reference_volume_ml", "predicted_volume_ml"]
+    write_score_file("r0/scores_test.csv", {"x": 0.5})
+    write_score_file("r1/scores_test.csv", {"y": (0.7, 3.0, 4.0)}, columns=columns)
+    for runs in (["r0", "r1"], ["r1", "r0"]):
+        (only,) = over_runs([tmp_path / run for run in runs])
+        assert only.score == "dice"
+        assert only.mean == pytest.approx(0.6)
+
+
 def test_runs_that_do_not_belong_together_are_refused(runs: list[Path], write_score_file: WriteScores) -> None:
     first, second = runs
     for wrong, sentence in (

@@ -6,14 +6,21 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from brats_lightning.errors import BratsError
 from brats_lightning.loggers.metrics_csv import MetricsCsv
+from brats_lightning.reports.class_tables import write_class_scores
+from brats_lightning.reports.run_facts import Start, write_starts
 from brats_lightning.reports.run_folder import open_run
 from brats_lightning.reports.run_report import run_report
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 CONFIG = """
 model:
@@ -31,6 +38,7 @@ data:
 CASES = [f"case-{number:02}" for number in range(12)]
 WriteScores = Callable[..., Path]
 MakeRun = Callable[..., Path]
+OpenPage: TypeAlias = "Callable[..., Page]"
 
 
 @pytest.fixture
@@ -59,9 +67,11 @@ def make_run(tmp_path: Path, write_score_file: WriteScores) -> MakeRun:
             columns = ["dice", "hd95_mm", "reference_volume_ml"]
             write_score_file(f"runs/{name}/scores_test.csv", numbers, columns=columns, regions=["ET", "WT"])
         if "figures" in parts:
-            (run / "figures").mkdir()
-            Image.new("RGB", (3000, 40), "red").save(run / "figures" / "case-00.png")
-            (run / "figures" / "case-11.png").write_bytes(b"no picture")
+            drawn = run / "figures" / "scores_test"
+            drawn.mkdir(parents=True)
+            Image.new("RGB", (3000, 40), "red").save(drawn / "case-00.png")
+            (drawn / "case-11.png").write_bytes(b"no picture")
+            Image.new("RGB", (3000, 40), "red").save(run / "figures" / "case-01.png")  # of nobody knows which network
         return run
 
     return make
@@ -83,7 +93,9 @@ def test_a_whole_run_is_told(make_run: MakeRun) -> None:
         "epoch 3, mean Dice of ET, ED, NCR 0.400 in validation",
         "empty masks brats convention: both masks empty: Dice 1 and 0 mm", "The 5 worst cases case",
         "Dice is 0, where a region was missed, invented or found elsewhere: ET in 1 case, WT in 1 case.",
-        "case-00: mean Dice 0.000", "There is no picture of case-01", "channels: [16, 32]",
+        "case-00: mean Dice 0.000",
+        "There is no picture of case-01, case-02, case-03, case-04, case-11, case-10, case-09, case-08, case-07: ",
+        ": `brats test --run RUN` draws the worst and the best cases", "channels: [16, 32]",
     ):  # fmt: skip
         assert sentence in said
     # Mean, sample deviation, median and quartiles of 0/12 … 11/12.
@@ -123,7 +135,8 @@ def test_a_run_that_was_killed_while_it_wrote_is_reported(make_run: MakeRun) -> 
     (run / "split.json").write_text('{"train": [')
     said = words(run_report(run))
     assert "metrics.csv ends in the middle of a row, which is left out." in said
-    assert "scores_test.csv is left out: scores_test.csv line" in said
+    assert "scores_test.csv was cut short: case-11, in which it ends, is left out." in said
+    assert "Dice ET 0.417 ± 0.276" in said  # of the eleven cases that are whole
     assert "split.json is no list of cases" in said
     assert "best network: epoch 2" in said  # the third epoch was cut off
     assert str(run) not in said  # the report goes to people who have another disk
@@ -154,25 +167,12 @@ def test_classes_stand_with_the_scores_of_their_part(make_run: MakeRun) -> None:
 
 
 @pytest.mark.slow
-def test_a_browser_shows_it_without_asking_anybody(make_run: MakeRun) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright, which is not installed")
-    if (chromium := shutil.which("chromium") or shutil.which("google-chrome")) is None:
-        pytest.skip("needs Chromium, which is not on this machine")
-    path = run_report(make_run("config", "split", "metrics", "scores", "figures"))
-    heard: list[str] = []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 390, "height": 800})
-        page.on("console", lambda message: heard.append(message.text))
-        page.on("pageerror", lambda error: heard.append(str(error)))
-        page.on("request", lambda request: heard.append(request.url))
-        page.goto(path.as_uri())
-        for image in page.query_selector_all("img"):
-            image.scroll_into_view_if_needed()
-            assert image.evaluate("image => image.decode().then(() => image.naturalWidth > 100)")
-        assert page.evaluate("document.documentElement.scrollWidth") == 390  # nothing sticks out of a phone
-        browser.close()
-    assert [url for url in heard if not url.startswith("data:")] == [path.as_uri()]
+def test_a_browser_shows_it_without_asking_anybody(make_run: MakeRun, open_page: OpenPage) -> None:
+    page = open_page(run_report(make_run("config", "split", "metrics", "scores", "figures")), width=390, height=800)
+    for image in page.query_selector_all("img"):
+        image.scroll_into_view_if_needed()
+        assert image.evaluate("image => image.decode().then(() => image.naturalWidth > 100)")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390  # nothing sticks out of a phone
 
 
 def test_pictures_lie_beside_a_report_of_ones_own_name(make_run: MakeRun, tmp_path: Path) -> None:
@@ -200,6 +200,68 @@ def test_what_is_no_run_is_refused_in_a_sentence(tmp_path: Path, make_run: MakeR
     (tmp_path / "file").touch()
     with pytest.raises(BratsError, match=r"cannot be written .*: give another --output"):
         run_report(run, output=tmp_path / "file" / "report.html")
+
+
+def test_what_became_of_the_voxels_of_each_class_is_drawn(make_run: MakeRun) -> None:
+    run = make_run("scores")
+    counts = np.array([[90, 2], [3, 5]])
+    write_class_scores(run / "scores_classes_test.csv", counts, ["WT"], grid="native", checkpoint="")
+    path = run_report(run)
+    assert "Classes, voxels of all cases pooled" in words(path)
+    assert (path.parent / "scores_classes_test.png").is_file()
+    assert path.read_text(encoding="utf-8").count("<img ") == 3
+
+
+@pytest.mark.parametrize(("grid", "checkpoint"), [("preprocessed", ""), ("native", "last.ckpt")])
+def test_classes_of_other_predictions_are_left_out(make_run: MakeRun, grid: str, checkpoint: str) -> None:
+    run = make_run("scores")
+    counts = np.array([[90, 2], [3, 5]])
+    write_class_scores(run / "scores_classes_test.csv", counts, ["WT"], grid=grid, checkpoint=checkpoint)
+    said = words(run_report(run))
+    assert "scores_classes_test.csv is left out: it is of another checkpoint or grid than scores_test.csv." in said
+    assert "voxels of all cases pooled" not in said
+
+
+def test_plots_of_what_is_gone_go_and_files_of_others_stay(make_run: MakeRun) -> None:
+    run = make_run("metrics", "scores")
+    folder = run_report(run).parent
+    for name in ("case.html", "scores_mine.png"):
+        (folder / name).touch()
+    for name in ("scores_test.csv", "metrics.csv"):
+        (run / name).unlink()
+    (run / "split.json").write_text('{"train": ["a"], "validation": []}')
+    run_report(run)
+    assert {path.name for path in folder.iterdir()} == {"case.html", "scores_mine.png", "report.html"}
+
+
+def test_validation_cases_are_shown_as_they_were_drawn_last(make_run: MakeRun) -> None:
+    run = make_run("metrics")
+    folder = run / "figures" / "validation"
+    folder.mkdir(parents=True)
+    for name in ("v-1_epoch_001", "v-1_epoch_020", "v_epoch_2_epoch_1000", "v_epoch_2_epoch_999", "photo"):
+        Image.new("RGB", (40, 40)).save(folder / f"{name}.png")
+    said = words(run_report(run))
+    assert "v-1, after epoch 20" in said
+    assert "v_epoch_2, after epoch 1000" in said
+    assert said.count(", after epoch") == 2
+
+
+def test_starts_are_told_one_by_one(make_run: MakeRun) -> None:
+    run = make_run("metrics")
+    first = Start("2026-03-05T14:02:31+01:00", steps=2, seconds=60.0, commit="abc", machine={"GPU": "2 × H200"})
+    write_starts(run, [first])
+    said = words(run_report(run))
+    assert "trained 3 epochs, 3 steps, 1 min 00 s" in said
+    assert "started 2026-03-05 14:02 (UTC+01:00) git commit abc GPU 2 × H200" in said
+    again = Start("2026-03-06T09:00:00+01:00", from_step=2, steps=3, seconds=30.0, versions={"torch": "2.9"})
+    write_starts(run, [first, again])
+    (run / "metrics.csv").write_text("step,epoch\n")  # curves take time to draw
+    said = words(run_report(run))
+    assert "started 2026-03-05 14:02 (UTC+01:00), gone on with 1 time" in said
+    assert "2026-03-05 14:02 (UTC+01:00) 0 – 2 1 min 00 s abc – 2 × H200" in said
+    assert "2026-03-06 09:00 (UTC+01:00) 2 – 3 30 s – 2.9 none" in said
+    (run / "facts.json").write_text("[{")
+    assert "facts.json is no list of starts" in words(run_report(run))
 
 
 def test_no_place_on_a_disk_is_told_of_a_broken_table_of_classes(make_run: MakeRun, tmp_path: Path) -> None:

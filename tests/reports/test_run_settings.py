@@ -58,6 +58,29 @@ def test_runs_differ_in_what_they_do_and_not_in_where_they_lie(settings: dict[st
     }
 
 
+def test_of_two_classes_of_one_name_both_are_kept(settings: dict[str, Setting]) -> None:
+    flips: list[Setting] = [{"class_path": "m.Flip", "init_args": {"axis": axis}} for axis in (0, 1)]
+    zoom: Setting = {"class_path": "m.Zoom", "init_args": {"most": 2.0}}
+    one: dict[str, Setting] = {"data": {"augmentation": [*flips, zoom]}}
+    other: dict[str, Setting] = {"data": {"augmentation": [flips[0], zoom, flips[1]]}}
+    assert flat(one) == {
+        "data.augmentation.Flip": "Flip",
+        "data.augmentation.Flip.axis": "0",
+        "data.augmentation.Flip 2": "Flip",
+        "data.augmentation.Flip 2.axis": "1",
+        "data.augmentation.Zoom": "Zoom",
+        "data.augmentation.Zoom.most": "2",
+    }
+    assert flat(other) == flat(one)  # what stands between them renames neither
+    assert differences([one, {"data": {"augmentation": [flips[0], zoom]}}]) == {
+        "data.augmentation.Flip 2": ("Flip", "–"),
+        "data.augmentation.Flip 2.axis": ("1", "–"),
+    }
+    assert flat({"groups": [{"lr": 1}, {"lr": 2}, "rest", "more"]}) == {
+        "groups.lr": "1", "groups.2.lr": "2", "groups.3": "rest", "groups.4": "more"
+    }  # fmt: skip
+
+
 def test_the_monitor_is_that_of_the_best_checkpoint(settings: dict[str, Setting]) -> None:
     assert monitored(settings) == ("val/loss", False)
     assert monitored({}) == (None, True)

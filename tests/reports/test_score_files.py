@@ -90,6 +90,41 @@ def test_every_way_of_cutting_a_file_short_is_noticed(tmp_path: Path, write_scor
             read_score_file(path)
 
 
+def test_what_is_whole_of_a_file_that_was_cut_short_can_be_read(tmp_path: Path, write_score_file: WriteScores) -> None:
+    path = write_score_file("scores.csv", {"a": 0.512, "b": 0.623, "Ö": 0.7}, regions=["ET", "WT"], grid="Ö")
+    whole = path.read_bytes()
+    assert read_score_file(path, incomplete=True) == read_score_file(path)
+    ends = [end + 1 for end, byte in enumerate(whole) if byte in b"\r\n"]
+    for end in range(ends[1] + 1, len(whole)):  # from the middle of the first row on, also within an Ö
+        path.write_bytes(whole[:end])
+        if end in ends:
+            continue
+        if end < ends[3]:
+            with pytest.raises(BratsError, match="was cut short in its first row: nothing was scored"):
+                read_score_file(path, incomplete=True)
+            continue
+        file = read_score_file(path, incomplete=True)
+        # The first case alone cannot be told to lack regions; of the others none counts that does.
+        if len(file.rows) > 1:
+            assert [file.rows.count((case, region)) for case in file.cases for region in ("ET", "WT")].count(0) == 0
+        assert all(file.scores["dice"][row] in {0.512, 0.623, 0.7} for row in file.rows)
+        (note,) = file.notes
+        assert note.startswith("scores.csv was cut short: ")
+    assert (note, file.cases) == ("scores.csv was cut short: Ö, in which it ends, is left out.", ["a", "b"])
+
+
+def test_a_file_that_is_damaged_within_is_refused_all_the_same(tmp_path: Path) -> None:
+    path = text_file(tmp_path, HEADER + "a,ET,0.5\nb,ET,0.6,brats\nc,E")
+    with pytest.raises(BratsError, match="line 2 has 3 cells instead of 4"):
+        read_score_file(path, incomplete=True)
+
+
+def test_the_checkpoint_is_no_convention(tmp_path: Path, write_score_file: WriteScores) -> None:
+    file = read_score_file(write_score_file("scores.csv", {"a": 0.5}, checkpoint="best.ckpt"))
+    assert file.about == {"checkpoint": {("a", "ET"): "best.ckpt"}}
+    assert "checkpoint" not in file.words
+
+
 def test_a_run_has_test_scores_before_validation_scores(tmp_path: Path, write_score_file: WriteScores) -> None:
     for run in ("a", "b"):
         write_score_file(f"{run}/scores_validation.csv", {"v": 0.5})

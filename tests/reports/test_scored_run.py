@@ -13,8 +13,10 @@ from brats_lightning.metrics.confusion import class_rows, class_scores
 from brats_lightning.metrics.region_scores import RegionScores
 from brats_lightning.model.score_callbacks import ClassScores, SliceScores
 from brats_lightning.model.scored_case import ScoredCase
-from brats_lightning.reports.class_tables import print_class_scores, write_class_scores
+from brats_lightning.reports.class_tables import print_class_scores, read_counts, write_class_scores
+from brats_lightning.reports.pictures import OverlayPictures
 from brats_lightning.reports.score_files import read_score_file
+from brats_lightning.reports.score_kinds import is_no_score
 from brats_lightning.reports.scored_run import report_scores
 
 COUNTS = np.array([[900, 5, 0], [15, 80, 0], [0, 0, 0]])
@@ -54,6 +56,45 @@ def test_each_kind_of_score_has_a_table_and_a_file(tmp_path: Path, capsys: pytes
         for measure, value in values.items():
             assert classes.scores[measure]["all cases", row] == value
     assert classes.words["grid"]["all cases", "class_ET"] == "native"
+
+
+def test_pictures_of_an_earlier_network_go_and_those_of_this_one_come_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores, _ = scored()
+    folder = tmp_path / "runs" / "net"
+    old = folder / "figures" / "scores_test" / "old.png"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    drawn: list[tuple[Path, str, bool, bool]] = []
+
+    def draw(self: OverlayPictures, into: Path, *, title: str) -> None:
+        drawn.append((into, title, old.exists(), (folder / "scores_test.csv").is_file()))
+
+    monkeypatch.setattr(OverlayPictures, "draw", draw)
+    about = {"part": "test", "title": "test cases", "grid": "native", "checkpoint": "best.ckpt"}
+    report_scores(scores, [OverlayPictures()], folder=folder, **about)
+    assert drawn == [(old.parent, "net · test", False, True)]
+    old.touch()
+    report_scores(scores, [], folder=folder, **about)  # nobody draws, and what was drawn is of another network
+    assert not old.exists()
+
+
+def test_the_confusion_matrix_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "classes.csv"
+    write_class_scores(path, COUNTS, ["ET", "RC"], grid="native", checkpoint="best.ckpt")
+    found = read_counts(read_score_file(path))
+    assert found is not None
+    counts, names = found
+    assert counts.tolist() == COUNTS.tolist()
+    assert names == ["ET", "RC"]
+    assert all(is_no_score(column) for column in read_score_file(path).scores if column.endswith("_voxels"))
+
+
+def test_of_an_earlier_version_there_is_no_confusion_matrix(tmp_path: Path) -> None:
+    path = tmp_path / "classes.csv"
+    path.write_text("case,region,precision,accuracy\nall cases,class_BACKGROUND,0.9,0.5\nall cases,class_ET,0.25,0.5\n")
+    assert read_counts(read_score_file(path)) is None
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,21 +1,17 @@
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from brats_lightning.labels import LABELS, WHOLE
-from brats_lightning.model.scored_case import ScoredCase
 from brats_lightning.reports.figures.canvas import BOTTOM, GAP, LEFT, TOP
 from brats_lightning.reports.figures.canvas import PANEL as PANEL_INCHES
 from brats_lightning.reports.figures.colours import REGION_COLOURS
-from brats_lightning.reports.pictures import OverlayPictures
 from brats_lightning.reports.slice_figure import overlay_slices, slices_with_most
 
 SIDE, DPI = 60, 130
@@ -94,15 +90,3 @@ def test_slices_with_most_tumour_are_chosen(
     other[0, 0, 19] = 1
     both = slices_with_most([mask, other], count=count, spacing_mm=spacing_mm)
     assert both == (expected if areas else [19])
-
-
-def test_the_callback_draws_single_slices_too(tmp_path: Path) -> None:
-    labels = torch.from_numpy(mask_of(WHOLE))
-    case = ScoredCase("1607", lambda: torch.from_numpy(image_of()), labels, labels, (1.0, 1.0, 6.0))
-    preprocessing = SimpleNamespace(modalities=("t1c",))
-    trainer: Any = SimpleNamespace(
-        is_global_zero=True, default_root_dir=tmp_path, datamodule=SimpleNamespace(preprocessing=preprocessing)
-    )
-    module: Any = None
-    OverlayPictures().on_test_batch_end(trainer, module, {"scored": [case]})
-    assert outlined(tmp_path / "figures" / "1607.png", "WT").any()

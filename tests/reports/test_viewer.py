@@ -3,10 +3,7 @@
 import base64
 import gzip
 import hashlib
-import io
 import json
-import tarfile
-from pathlib import Path
 from typing import Any, cast
 
 import nibabel
@@ -14,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from brats_lightning.errors import BratsError
 from brats_lightning.nifti import Grid
 from brats_lightning.reports.html.page import can_stand_in_a_page
-from brats_lightning.reports.viewer import update
 from brats_lightning.reports.viewer.section import BRIGHTEST, NIIVUE, RECORD, niivue_version, viewer_section
 from brats_lightning.reports.viewer.volumes import tumour_centre
 
@@ -106,55 +101,3 @@ def test_the_library_is_the_one_that_was_recorded() -> None:
     assert hashlib.sha256(NIIVUE.read_bytes()).hexdigest() == record["sha256"]
     assert niivue_version() == record["version"]
     assert can_stand_in_a_page(NIIVUE.read_text(encoding="utf-8"))
-
-
-def archive(**files: bytes) -> bytes:
-    """As npm packs them."""
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as package:
-        for name, held_bytes in files.items():
-            about = tarfile.TarInfo(f"package/dist/{name.replace('__', '.')}")
-            about.size = len(held_bytes)
-            package.addfile(about, io.BytesIO(held_bytes))
-    return content.getvalue()
-
-
-def metafile(*inputs: str) -> bytes:
-    return json.dumps({"inputs": {name: {} for name in inputs}}).encode()
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where an update goes instead of into the package."""
-    monkeypatch.setattr(update, "NIIVUE", tmp_path / NIIVUE.name)
-    monkeypatch.setattr(update, "RECORD", tmp_path / RECORD.name)
-    return tmp_path
-
-
-def test_an_update_takes_the_file_and_records_its_hash(elsewhere: Path) -> None:
-    contents = metafile(
-        "../node_modules/fflate/esm/index.mjs", "../node_modules/@lukeed/uuid/dist/index.mjs", "src/a.ts"
-    )
-    update.put_in_place(archive(niivue__umd__js=b"let a", **{"metafile-esm__json": contents}), version="9.9.9")
-    record = json.loads((elsewhere / RECORD.name).read_text())
-    taken = (elsewhere / NIIVUE.name).read_bytes()
-    assert (taken, record["version"], record["sha256"]) == (b"let a", "9.9.9", hashlib.sha256(taken).hexdigest())
-    assert record.keys() == json.loads(RECORD.read_text(encoding="utf-8")).keys()
-
-
-@pytest.mark.parametrize(
-    ("script", "inputs", "sentence"),
-    [
-        (b"let a", ["node_modules/fflate/node_modules/left-pad/a.js"], "bundles left-pad: add"),
-        (b"a = '</script>'", [], "cannot stand in a page"),
-    ],
-)
-def test_an_update_that_cannot_be_used_changes_nothing(
-    script: bytes, inputs: list[str], sentence: str, elsewhere: Path
-) -> None:
-    packed = archive(niivue__umd__js=script, **{"metafile-esm__json": metafile(*inputs)})
-    with pytest.raises(BratsError, match=sentence):
-        update.put_in_place(packed, version="9.9.9")
-    with pytest.raises(BratsError, match=r"has no dist/metafile-esm\.json"):
-        update.put_in_place(archive(niivue__umd__js=b"let a"), version="9.9.9")
-    assert not list(elsewhere.iterdir())

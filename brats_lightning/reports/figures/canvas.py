@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from brats_lightning.labels import TISSUES
 from brats_lightning.reports.figures.colours import (
     BACKGROUND,
     FAINT,
@@ -21,6 +20,7 @@ from brats_lightning.reports.figures.colours import (
     REGION_COLOURS,
     REGION_TITLES,
     TEXT,
+    regions_in_key,
 )
 from brats_lightning.reports.figures.planes import Array, Extent, View
 from brats_lightning.reports.figures.style import (
@@ -82,42 +82,46 @@ def canvas(
     tall = bottom + top + height * rows + gap * (rows - 1)
     figure = Figure(figsize=(total, tall), facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
-    figure.text(LEFT / total, 1 - 0.14 / tall, plain("\n".join(heading)), color=TEXT, fontsize=size, va="top")
-    figure.text(
-        LEFT / total, 1 - first / tall, plain("\n".join(lines)), color=FAINT, fontsize=9, va="top", linespacing=1.25
-    )
+    x = LEFT / total
+    figure.text(x, 1 - 0.14 / tall, plain("\n".join(heading)), color=TEXT, fontsize=size, va="top")
+    figure.text(x, 1 - first / tall, plain("\n".join(lines)), color=FAINT, fontsize=9, va="top", linespacing=1.25)
     if key:
         legend = figure.legend(
             handles=with_plain_labels(key), loc="lower left", ncols=columns, frameon=False, labelcolor=TEXT
         )
         legend.set_bbox_to_anchor(((LEFT - 0.1) / total, 0))
-    cells: list[list[Axes]] = [[] for _ in range(rows)]
-    for row, cell in enumerate(cells):
-        left, low = LEFT, bottom + (rows - 1 - row) * (height + gap)
-        for width, (width_mm, height_mm) in zip(widths, extents_mm, strict=True):
-            axes = figure.add_axes(
-                (left / total, low / tall, width / total, height / tall),
-                facecolor=BACKGROUND, xticks=[], yticks=[], autoscale_on=False,
-            )  # fmt: skip
-            axes.set(xlim=(0, width_mm), ylim=np.array([-0.5, 0.5]) * tallest_mm + height_mm / 2)
-            axes.spines[:].set_visible(False)
-            cell.append(axes)
-            left += width + GAP
-    return figure, cells
+    lows = [bottom + (rows - 1 - row) * (height + gap) for row in range(rows)]
+    return figure, [_row(figure, extents_mm, widths, low=low, height=height) for low in lows]
+
+
+def _row(
+    figure: Figure, extents_mm: Sequence[Extent], widths: Sequence[float], *, low: float, height: float
+) -> list[Axes]:
+    """Axes beside each other; widths, the row's lower edge and its height are in inches."""
+    total, tall = figure.get_size_inches()
+    tallest_mm = max(height_mm for _, height_mm in extents_mm)
+    made, left = [], LEFT
+    for width, (width_mm, height_mm) in zip(widths, extents_mm, strict=True):
+        axes = figure.add_axes(
+            (left / total, low / tall, width / total, height / tall),
+            facecolor=BACKGROUND, xticks=[], yticks=[], autoscale_on=False,
+        )  # fmt: skip
+        axes.set(xlim=(0, width_mm), ylim=np.array([-0.5, 0.5]) * tallest_mm + height_mm / 2)
+        axes.spines[:].set_visible(False)
+        made.append(axes)
+        left += width + GAP
+    return made
 
 
 def region_key(values: Iterable[int], *, short: bool = False) -> list[Artist]:
     """Signs of the regions found, and of the three tissues unless it is masks."""
-    found = set(values)
-    names = [name for name, value in OUTSIDE_IN.items() if value in found]
-    always = () if names == ["WT"] else TISSUES
     return [
         Patch(
             facecolor=to_rgba(REGION_COLOURS[name], FILL_OPACITY),
             edgecolor=REGION_COLOURS[name],
             label=name if short else REGION_TITLES[name],
         )
-        for name in [*always, *(name for name in names if name not in always)]
+        for name in regions_in_key(set(values))
     ]
 
 

@@ -1,8 +1,8 @@
 """The colour of each region in every picture and page, and those of the ground it stands on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from brats_lightning.labels import LABELS, WHOLE
+from brats_lightning.labels import LABELS, TISSUES, WHOLE
 
 REGION_COLOURS: Mapping[str, str] = {
     "ET": "#F0E442", "ED": "#56B4E9", "NCR": "#D55E00", "RC": "#009E73", "CC": "#CC79A7",
@@ -23,6 +23,18 @@ FILL_OPACITY = 0.22
 
 OTHER_COLOURS = ("#332288", "#AA4499", "#117733", "#882255", "#999933", "#661100", "#44AA99", "#6699CC")
 """Of runs, and of regions of own names: muted colours after Paul Tol (2021), none of them a region's."""
+
+
+def regions_in_key(values: Collection[int]) -> list[str]:
+    """Regions that a legend names: those of the labels found, and the three tissues unless it is masks.
+
+    Example:
+        >>> regions_in_key({WHOLE}), regions_in_key({4})
+        (['WT'], ['ET', 'ED', 'NCR', 'RC'])
+    """
+    found = [name for name, value in OUTSIDE_IN.items() if value in values]
+    always = () if found == ["WT"] else TISSUES
+    return [*always, *(name for name in found if name not in always)]
 
 
 def region_colours(names: Sequence[str]) -> dict[str, str]:

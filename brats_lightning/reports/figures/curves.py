@@ -11,10 +11,10 @@ from brats_lightning.reports.figures.colours import INK, region_colours
 from brats_lightning.reports.figures.line_panels import Line, LinePanel, draw_panels, look
 from brats_lightning.reports.figures.style import LINE_WIDTH
 from brats_lightning.reports.run_history import Curve, History, smoothed
+from brats_lightning.reports.scores import SHOWN
 
 LOSSES = {"val/loss": "validation", "train/loss_epoch": "training", "train/loss_step": "training, single steps"}
 LOSS_COLOURS = {"val/loss": INK, "train/loss_epoch": "#8A94A3", "train/loss_step": "#C9CFD8"}
-SCORE_TITLES = {"dice": "Dice", "iou": "IoU", "hd95_mm": "HD95 (mm)", "lesionwise_dice": "lesion-wise Dice"}
 SPEEDS = {"speed/samples_per_s": "samples/s", "speed/waiting": "share of time waiting for data",
           "speed/gpu_gb": "GPU memory (GB)"}  # fmt: skip
 RATE = "lr-"
@@ -47,7 +47,7 @@ def draw_curves(
     panels = [_panel_of_runs(f"{said} loss", name, runs) for name, said in list(LOSSES.items())[:2]]
     for score in scores:
         regions = dict.fromkeys(region for history in runs.values() for region in history.regions(score))
-        said = SCORE_TITLES.get(score, score)
+        said = SHOWN.get(score, score.replace("_", " "))
         panels += [
             _panel_of_runs(f"{said} {region}", f"val/{score}_{region}", runs, bounded=_is_share(score))
             for region in regions
@@ -129,7 +129,7 @@ def _score_panel(history: History, score: str, at: Callable[[Sequence[int]], lis
     lines = [
         Line(region, at(curve.steps), curve.values, colours[region], cased=True) for region, curve in found.items()
     ]
-    said = SCORE_TITLES.get(score, score)
+    said = SHOWN.get(score, score.replace("_", " "))
     return LinePanel(f"{said}, validation", lines, bounded=_is_share(score), direct=True)
 
 

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.patches import Patch
 
 from brats_lightning.labels import CHALLENGE_REGIONS, WHOLE, region_labels
-from brats_lightning.metrics.overlap import Overlap, joint_histogram
+from brats_lightning.metrics.overlap import JointHistogram, Overlap, joint_histogram
 from brats_lightning.reports.figures.canvas import TITLES, canvas, draw_plane, mark, outline, paint, scale_bar
 from brats_lightning.reports.figures.colours import FAINT, REGION_TITLES, TEXT
 from brats_lightning.reports.figures.planes import Array, Extent, View, foreground_box, fullest, views_of, windowed
@@ -55,41 +55,57 @@ def draw_difference(
         tilt_degrees: Of the grid against the patient's axes, from `planes.tilt_degrees`.
         placed: Whether directions and spacing are those of the patient, and may be marked.
     """
-    is_mask = WHOLE in {int(reference.max()), int(prediction.max())}
-    wanted = region_labels(regions or (["WT"] if is_mask else CHALLENGE_REGIONS))
+    wanted = _wanted(regions, reference, prediction)
     box = foreground_box(image[None], spacing_mm)
     grey = windowed(image, box) * DIMMED
     sides = {REFERENCE: reference[box], PREDICTION: prediction[box]}
     views = views_of(grey.shape)
     extents = [view.extent_mm(grey.shape, spacing_mm) for view in views]
-    about = remarks(sides, spacing_mm=spacing_mm, tilt_degrees=tilt_degrees, placed=placed)
-    histogram = joint_histogram(prediction, reference)
-    voxel_ml = float(np.prod(spacing_mm)) / 1000 if placed else None
-    headings = {
-        region: [REGION_TITLES.get(region, region), *amounts_in_words(histogram.overlap(values), voxel_ml)]
-        for region, values in wanted.items()
-    }
+    headings = _headings(wanted, joint_histogram(prediction, reference), spacing_mm=spacing_mm if placed else None)
+    notes = remarks(sides, spacing_mm=spacing_mm, tilt_degrees=tilt_degrees, placed=placed)
+    notes.insert(0, TITLES.get(modality, modality))
     beside = len(views) == 1  # regions of one slice stand side by side
-    figure, cells = canvas(
-        extents * len(wanted) if beside else extents,
-        rows=1 if beside else len(wanted),
-        title=title,
-        notes=[TITLES.get(modality, modality), *about],
-        key=_key(),
-        gap=ROW_GAP,
-        headings=max(map(len, headings.values())) if beside else 1,
-    )
+    columns, rows = (extents * len(wanted), 1) if beside else (extents, len(wanted))
+    lines = max(map(len, headings.values())) if beside else 1
+    figure, cells = canvas(columns, rows=rows, title=title, notes=notes, key=_key(), gap=ROW_GAP, headings=lines)
     for row, (region, values) in zip([[axes] for axes in cells[0]] if beside else cells, wanted.items(), strict=True):
-        masks = [np.isin(labels, values) for labels in sides.values()]
-        _draw_region(row, views, grey, masks, spacing_mm=spacing_mm)
-        words = ("\n" if beside else "   ").join(headings[region])
-        row[0].set_title(words, color=TEXT, fontsize=10 if beside else 11, loc="left", pad=5)
+        _draw_region(row, views, grey, [np.isin(labels, values) for labels in sides.values()], spacing_mm=spacing_mm)
+        _head(row[0], headings[region], beside=beside)
     if placed:
-        for axes, view in zip(cells[0], views, strict=False):
-            mark(axes, view)
-            axes.text(0.03, 0.97, view.name, transform=axes.transAxes, color=FAINT, fontsize=9, va="top")
-        scale_bar(cells[0][0])
+        _place(cells[0], views)
     save(figure, path)
+
+
+def _wanted(
+    regions: Sequence[str] | Mapping[str, Sequence[int]] | None, reference: Array, prediction: Array
+) -> dict[str, tuple[int, ...]]:
+    """Label values of the regions that were asked for, or of those that the label maps can have."""
+    is_mask = WHOLE in {int(reference.max()), int(prediction.max())}
+    return region_labels(regions or (["WT"] if is_mask else CHALLENGE_REGIONS))
+
+
+def _headings(
+    regions: Mapping[str, Sequence[int]], histogram: JointHistogram, *, spacing_mm: Sequence[float] | None
+) -> dict[str, list[str]]:
+    """Name and amounts of each region; spacing is None where it is not known."""
+    voxel_ml = None if spacing_mm is None else float(np.prod(spacing_mm)) / 1000
+    return {
+        region: [REGION_TITLES.get(region, region), *amounts_in_words(histogram.overlap(values), voxel_ml)]
+        for region, values in regions.items()
+    }
+
+
+def _head(axes: Axes, words: Sequence[str], *, beside: bool) -> None:
+    text = ("\n" if beside else "   ").join(words)
+    axes.set_title(text, color=TEXT, fontsize=10 if beside else 11, loc="left", pad=5)
+
+
+def _place(row: Sequence[Axes], views: Sequence[View]) -> None:
+    """Say of the first row where in the patient its planes lie."""
+    for axes, view in zip(row, views, strict=False):
+        mark(axes, view)
+        axes.text(0.03, 0.97, view.name, transform=axes.transAxes, color=FAINT, fontsize=9, va="top")
+    scale_bar(row[0])
 
 
 def errors_of(reference: Array, prediction: Array) -> dict[str, Array]:

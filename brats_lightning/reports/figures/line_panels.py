@@ -12,11 +12,19 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from brats_lightning.reports.figures.colours import MUTED, OTHER_COLOURS
-from brats_lightning.reports.figures.style import LINE_WIDTH, casing, darker, dress, label_ends, nothing, save, sheet
+from brats_lightning.reports.figures.style import (
+    FAR,
+    LINE_WIDTH,
+    casing,
+    darker,
+    dress,
+    label_ends,
+    nothing,
+    save,
+    sheet,
+)
 
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.4, 1.2)), (0, (6, 1.4, 1.4, 1.4)))
-FAR = 20
-"""Values of which some are this many times as large as their median are drawn in logarithms."""
 SMALL = 0.01
 """Below it Matplotlib would write a power of ten where the title stands."""
 

@@ -1,12 +1,14 @@
 """A picture of a case slice by slice across its tumour, reference and prediction on one another."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 
-from brats_lightning.labels import Plane
+from brats_lightning.labels import Plane, label_values
 from brats_lightning.reports.figures.canvas import (
     TITLES,
     canvas,
@@ -18,7 +20,7 @@ from brats_lightning.reports.figures.canvas import (
     scale_bar,
 )
 from brats_lightning.reports.figures.colours import FAINT
-from brats_lightning.reports.figures.planes import VIEWS, Array, foreground_box, views_of, windowed
+from brats_lightning.reports.figures.planes import VIEWS, Array, Extent, View, foreground_box, views_of, windowed
 from brats_lightning.reports.figures.remarks import PREDICTION, REFERENCE, remarks
 from brats_lightning.reports.figures.style import save
 
@@ -55,42 +57,73 @@ def draw_montage(
         tilt_degrees: Of the grid against the patient's axes, from `planes.tilt_degrees`.
         placed: Whether directions and spacing are those of the patient, and may be marked.
     """
-    possible = views_of(image.shape)
-    view = VIEWS[plane] if VIEWS[plane] in possible else possible[0]
+    view = _view(plane, image.shape)
     box = foreground_box(image[None], spacing_mm)
     grey = windowed(image, box)
     given = {REFERENCE: reference, PREDICTION: prediction}
     segmentations = {name: labels[box] for name, labels in given.items() if labels is not None}
     shown = across(list(segmentations.values()) or [grey > 0], axis=view.axis, count=slices)
-    first = box[view.axis].start
     extent = view.extent_mm(grey.shape, spacing_mm)
-    columns = min(len(shown), max(1, round(math.sqrt(len(shown) * BREADTH * extent[1] / extent[0]))))
-    rows = math.ceil(len(shown) / columns)
-    columns = math.ceil(len(shown) / rows)
-    apart = f", {(shown[1] - shown[0]) * spacing_mm[view.axis]:.3g} mm apart" if placed and len(shown) > 1 else ""
-    shown_as = f"{view.name} " * placed + "slice" + "s" * (len(shown) > 1)
-    values = {value for labels in segmentations.values() for value in np.unique(labels).tolist()}
+    columns, rows = layout(len(shown), extent)
+    apart_mm = (shown[1] - shown[0]) * spacing_mm[view.axis] if placed and len(shown) > 1 else None
+    said = _slices(len(shown), view.name if placed else "", apart_mm)
     about = remarks(given, spacing_mm=spacing_mm, tilt_degrees=tilt_degrees, placed=placed)
-    key = [line_key(name, dashed=name == PREDICTION) for name in segmentations]
-    figure, cells = canvas(
-        [extent] * columns,
-        rows=rows,
-        title=title,
-        notes=[f"{TITLES.get(modality, modality)}, {shown_as}{apart}", *about],
-        key=[*key, *region_key(values, short=True)] if segmentations else [],
-        headings=0,
-    )
-    panels = [axes for row in cells for axes in row]
-    for axes, index in zip(panels, shown, strict=False):
-        draw_plane(axes, view.cut(grey, index), extent)
-        for name, labels in segmentations.items():
-            draw_labels(axes, view.cut(labels, index), extent, fill=0, dashed=name == PREDICTION)
-        axes.text(0.03, 0.97, str(first + index), transform=axes.transAxes, color=FAINT, fontsize=9, va="top")
-        if placed:
-            mark(axes, view, edges=4 if index == shown[0] else 1)
+    notes = [f"{TITLES.get(modality, modality)}, {said}", *about]
+    figure, cells = canvas([extent] * columns, rows=rows, title=title, notes=notes, key=_key(segmentations), headings=0)
+    panels = [axes for row in cells for axes in row][: len(shown)]
+    for axes, index in zip(panels, shown, strict=True):
+        cuts = {name: view.cut(labels, index) for name, labels in segmentations.items()}
+        _draw_slice(axes, view.cut(grey, index), cuts, extent, number=box[view.axis].start + index)
     if placed:
-        scale_bar(panels[len(shown) - 1])
+        _place(panels, view)
     save(figure, path)
+
+
+def _draw_slice(axes: Axes, grey: Array, segmentations: Mapping[str, Array], extent_mm: Extent, *, number: int) -> None:
+    draw_plane(axes, grey, extent_mm)
+    for name, labels in segmentations.items():
+        draw_labels(axes, labels, extent_mm, fill=0, dashed=name == PREDICTION)
+    axes.text(0.03, 0.97, str(number), transform=axes.transAxes, color=FAINT, fontsize=9, va="top")
+
+
+def _view(plane: Plane, shape: Sequence[int]) -> View:
+    """The one that was asked for, unless a volume of one slice has but another."""
+    possible = views_of(shape)
+    return VIEWS[plane] if VIEWS[plane] in possible else possible[0]
+
+
+def _slices(count: int, plane: str, apart_mm: float | None) -> str:
+    """What is shown: `axial slices, 8 mm apart`."""
+    said = " ".join(filter(None, (plane, "slices" if count > 1 else "slice")))
+    return said if apart_mm is None else f"{said}, {apart_mm:.3g} mm apart"
+
+
+def _place(panels: Sequence[Axes], view: View) -> None:
+    """Name the directions, in full once, and draw the scale."""
+    for number, axes in enumerate(panels):
+        mark(axes, view, edges=1 if number else 4)
+    scale_bar(panels[-1])
+
+
+def layout(count: int, extent_mm: Extent) -> tuple[int, int]:
+    """Columns and rows of that many panels, so that the whole is about `BREADTH` as wide as it is high.
+
+    Example:
+        >>> layout(12, (150.0, 180.0)), layout(1, (150.0, 180.0))
+        ((4, 3), (1, 1))
+    """
+    width, height = extent_mm
+    wanted = min(count, max(1, round(math.sqrt(count * BREADTH * height / width))))
+    rows = math.ceil(count / wanted)
+    return math.ceil(count / rows), rows
+
+
+def _key(segmentations: Mapping[str, Array]) -> list[Artist]:
+    """Signs of the kinds of outlines and of their colours."""
+    if not segmentations:
+        return []
+    values = set().union(*map(label_values, segmentations.values()))
+    return [*(line_key(name, dashed=name == PREDICTION) for name in segmentations), *region_key(values, short=True)]
 
 
 def across(masks: Sequence[Array], *, axis: int, count: int) -> list[int]:

@@ -1,5 +1,6 @@
 """What a picture of the brain has to say beside what it shows: above all what is missing."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -28,8 +29,8 @@ def remarks(
         placed: Whether directions and spacing are those of the patient.
     """
     said = [f"voxels {' × '.join(f'{step:.3g}' for step in spacing_mm)} mm"] if placed else ["place unknown: no scale"]
-    if placed and tilt_degrees > STRAIGHT_DEGREES:
-        said.append(f"grid tilted by {tilt_degrees:.0f}°: letters name the nearest direction")
+    if placed:
+        said += tilt_in_words(tilt_degrees)
     for name, labels in segmentations.items():
         if labels is None:
             said.append(f"no {name}")
@@ -41,3 +42,24 @@ def remarks(
         elif absent and WHOLE not in values:
             said.append(f"{name} without {', '.join(absent)}")
     return said
+
+
+def tilt_in_words(degrees: float) -> list[str]:
+    """What is to be said of planes that are those of the grid and not of the patient.
+
+    Example:
+        >>> tilt_in_words(2.0), tilt_in_words(20.0)
+        ([], ['grid tilted by 20°: letters name the nearest direction'])
+    """
+    return [f"grid tilted by {degrees:.0f}°: letters name the nearest direction"] if degrees > STRAIGHT_DEGREES else []
+
+
+def dice_in_words(dice: Mapping[str, float]) -> list[str]:
+    """Dice of each region that was scored.
+
+    Example:
+        >>> dice_in_words({"ET": 0.5, "WT": float("nan")}), dice_in_words({})
+        (['Dice ET 0.50, WT –'], [])
+    """
+    named = (f"{name} {'–' if math.isnan(value) else f'{value:.2f}'}" for name, value in dice.items())
+    return [f"Dice {', '.join(named)}"] if dice else []

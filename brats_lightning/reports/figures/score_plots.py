@@ -13,17 +13,15 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 from scipy.stats import spearmanr
 
 from brats_lightning.reports.figures.colours import INK, MUTED, OTHER_COLOURS, PAPER, region_colours
-from brats_lightning.reports.figures.curves import SCORE_TITLES
-from brats_lightning.reports.figures.style import darker, dress, nothing, save, sheet
+from brats_lightning.reports.figures.style import FAR, darker, dress, nothing, save, sheet
 from brats_lightning.reports.score_files import Row
+from brats_lightning.reports.scores import SHOWN
 
 Values = Mapping[Row, float]
 Floats = npt.NDArray[np.floating]
 GOLDEN = 0.618034
 FEW = 5
 """Cases from which on quartiles say something, and a box is drawn."""
-FAR = 20
-"""Values of which some are this many times as large as their median are drawn in logarithms."""
 FEW_FOR_RANKS = 10
 SPREAD, BOX = 0.5, 0.62
 """Shares of a region's place that its dots and its box take."""
@@ -67,10 +65,10 @@ def draw_scores(
 
 
 def _draw_score(axes: Axes, name: str, runs: Mapping[str, Values], regions: Sequence[str]) -> None:
-    dress(axes, title=SCORE_TITLES.get(name, name))
+    dress(axes, title=SHOWN.get(name, name.replace("_", " ")))
     finite = np.array([value for values in runs.values() for value in values.values() if math.isfinite(value)])
     if not finite.size:
-        dress(axes, title=SCORE_TITLES.get(name, name), grid="")
+        dress(axes, title=SHOWN.get(name, name.replace("_", " ")), grid="")
         nothing(axes, "not scored" if not any(runs.values()) else "undefined in every case")
         return
     _scale(axes, finite)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
 
 from brats_lightning.reports.figures.colours import GRID, INK, MUTED, PAPER
+from brats_lightning.reports.under_way import under_way
 
 DPI = 130
 WIDTH, HEIGHT = 3.3, 2.5
@@ -27,6 +28,8 @@ TITLE_LINE = 0.24
 LEAST_TITLE = 10.0
 """Points; a title that is longer is broken."""
 LINE_WIDTH = 1.4
+FAR = 20
+"""Values of which some are this many times as large as their median are drawn in logarithms."""
 
 
 def sheet(
@@ -71,16 +74,9 @@ def sheet(
         legend.set_bbox_to_anchor((MARGIN / wide, 0))
         for text in legend.get_texts():
             text.set_fontsize(9)
-    places = [
-        (
-            (MARGIN + LEFT + column * (LEFT + width + RIGHT)) / wide,
-            (foot + BOTTOM + (rows - 1 - row) * (TOP + height + BOTTOM)) / tall,
-            width / wide,
-            height / tall,
-        )
-        for row in range(rows)
-        for column in range(columns)
-    ]
+    lefts = [MARGIN + LEFT + column * (LEFT + width + RIGHT) for column in range(columns)]
+    lows = [foot + BOTTOM + row * (TOP + height + BOTTOM) for row in reversed(range(rows))]
+    places = [(left / wide, low / tall, width / wide, height / tall) for low in lows for left in lefts]
     return figure, [figure.add_axes(place) for place in places]
 
 
@@ -202,4 +198,6 @@ def save(figure: Figure, path: Path) -> None:
     is_svg = path.suffix == ".svg"
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "brats"}):  # the same numbers give the same file
         metadata = {"Date": None} if is_svg else None
-        figure.savefig(path, dpi=DPI, facecolor=figure.get_facecolor(), metadata=metadata)
+        with under_way(path) as part:
+            kind = path.suffix.removeprefix(".")
+            figure.savefig(part, format=kind, dpi=DPI, facecolor=figure.get_facecolor(), metadata=metadata)

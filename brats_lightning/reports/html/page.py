@@ -17,6 +17,8 @@ from typing import TypeAlias
 from brats_lightning.reports.html.parts import Html, escaped
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
+BESIDE = "files-beside"
+"""Element of a page that names the files made with it."""
 STYLE = Path(__file__).parent / "page.css"
 _ENDS_EARLY = re.compile(r"</script|<!--", re.IGNORECASE)
 
@@ -40,13 +42,14 @@ class Section:
     style: str = ""
 
 
-def page(title: str, sections: Sequence[Section], *, subtitle: str = "") -> str:
+def page(title: str, sections: Sequence[Section], *, subtitle: str = "", beside: Sequence[str] = ()) -> str:
     """A whole page as text.
 
     Args:
         title: Of the page, and of the browser's window.
         sections: In their order.
         subtitle: Stands below the title.
+        beside: Names of files that were made with it, for `written.remove_files_of`; the page itself needs none.
 
     Raises:
         ValueError: A script that would end its element before its end.
@@ -67,6 +70,7 @@ def page(title: str, sections: Sequence[Section], *, subtitle: str = "") -> str:
     return "\n".join(
         [
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
+            f'<meta name="{BESIDE}" content="{escaped(json.dumps(list(beside)))}">' if beside else "",
             f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">',

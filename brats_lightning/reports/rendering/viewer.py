@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from brats_lightning.reports.html.page import Json, Section, page
 from brats_lightning.reports.html.parts import Html, escaped, joined, notice
+from brats_lightning.reports.html.written import write_page
 from brats_lightning.reports.rendering.scene import BRAIN, Part, Scene
 from brats_lightning.reports.rendering.still import still, volume
 
@@ -20,8 +21,9 @@ POSITION_STEPS, NORMAL_STEPS = 2**16 - 1, 2**7 - 1
 """Of a box of 200 mm a step is 3 micrometres."""
 HINT = (
     "Drag to turn; with Shift or two fingers, to move; click, then scroll to zoom, or pinch; double-click to reset. "
-    "Arrow keys, + and − do the same. Volumes are those of the voxels."
+    "Arrow keys, + and − do the same."
 )
+REMARK = "Volumes are those of the voxels."
 
 
 def mesh_section(
@@ -44,13 +46,13 @@ def mesh_section(
     description = f"{scene.title} in three dimensions: " + ", ".join(part.title for part in scene.parts)
     figure = Html(
         f'<figure data-mesh="{escaped(name)}"><img src="{_data_address(scene, picture)}" alt="{escaped(description)}">'
-        f"<figcaption>{escaped(HINT)}</figcaption></figure>"
+        f'<figcaption><span class="screen">{escaped(HINT)}</span> {escaped(REMARK)}</figcaption></figure>'
     )
     data = {name: mesh_data(scene)}
     return Section(title, joined(remark, figure), data=data, scripts=(_text(SCRIPT),), style=_text(STYLE))
 
 
-def write_page(scene: Scene, *, path: Path, picture: Path | None = None) -> None:
+def write_scene(scene: Scene, *, path: Path, picture: Path | None = None) -> None:
     """Write a page of its own: one file that makes no request.
 
     Args:
@@ -62,7 +64,7 @@ def write_page(scene: Scene, *, path: Path, picture: Path | None = None) -> None
         OSError: The picture cannot be read, or the page not be written.
     """
     sections = [mesh_section(scene, picture=picture)]
-    path.write_text(page(scene.title, sections, subtitle="Surfaces of the label map"), encoding="utf-8")
+    write_page(path, page(scene.title, sections, subtitle="Surfaces of the label map"))
 
 
 def mesh_data(scene: Scene) -> Json:

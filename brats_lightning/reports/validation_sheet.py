@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image, ImageDraw, ImageFont
 
-from brats_lightning.labels import TISSUES
+from brats_lightning.reports.figures.canvas import SCALE_BAR_MM
 from brats_lightning.reports.figures.colours import (
     BACKGROUND,
     FAINT,
@@ -24,10 +24,11 @@ from brats_lightning.reports.figures.colours import (
     REGION_COLOURS,
     REGION_TITLES,
     TEXT,
+    regions_in_key,
 )
-from brats_lightning.reports.wandb_panel import Bytes, Panel, Tile
+from brats_lightning.reports.under_way import under_way
+from brats_lightning.reports.validation_panel import Bytes, Panel, Tile
 
-SCALE_BAR_MM = 50.0
 LEFT, TOP, BOTTOM, GAP = 26, 56, 34, 4
 """Pixels beside, above and below the tiles of a picture, and between them."""
 log = logging.getLogger("brats_lightning")
@@ -94,10 +95,10 @@ def draw_panel(panel: Panel, path: Path, *, title: str) -> None:
     side = panel.side
     rows = _rows(panel)
     legend = _legend(panel)
-    widest = max(_width(title, 15), _width(panel.scores_in_words, 12), sum(_width(text, 12) + 34 for _, text in legend))
+    widest = max(_width(title, 15), _width(panel.in_words, 12), sum(_width(text, 12) + 34 for _, text in legend))
     width = LEFT + max(len(rows[0]) * (side + GAP), widest + GAP)
     bottom = TOP + len(rows) * (side + GAP)
-    height = bottom + BOTTOM + (18 if panel.dice else 0)
+    height = bottom + BOTTOM + (18 if panel.in_words else 0)
     picture = Image.new("RGB", (width, height), BACKGROUND)
     pen = ImageDraw.Draw(picture)
     pen.text((LEFT, 8), title, fill=TEXT, font=_font(15))
@@ -114,8 +115,9 @@ def draw_panel(panel: Panel, path: Path, *, title: str) -> None:
             picture.paste(_sideways(shown[0][0], side), (5, top))
     _scale_bar(pen, panel)
     _draw_legend(pen, legend, top=bottom + 8)
-    pen.text((LEFT, height - 12), panel.scores_in_words, fill=FAINT, font=_font(12), anchor="ls")
-    picture.save(path, compress_level=1)  # twice as fast, and a tenth larger
+    pen.text((LEFT, height - 12), panel.in_words, fill=FAINT, font=_font(12), anchor="ls")
+    with under_way(path) as part:
+        picture.save(part, "PNG", compress_level=1)  # twice as fast, and a tenth larger
 
 
 def _rows(panel: Panel) -> list[list[tuple[str, Tile, Bytes]]]:
@@ -136,11 +138,8 @@ def _mark(pen: ImageDraw.ImageDraw, marks: str, left: int, side: int) -> None:
 
 
 def _legend(panel: Panel) -> list[tuple[str, str]]:
-    """Colours and words: whatever was found, and the three tissues unless it is masks."""
-    found = [name for name, value in OUTSIDE_IN.items() if value in panel.values]
-    always = () if found == ["WT"] else TISSUES
-    names = [*always, *(name for name in found if name not in always)]
-    return [(REGION_COLOURS[name], REGION_TITLES.get(name, name)) for name in names]
+    """Colours and words."""
+    return [(REGION_COLOURS[name], REGION_TITLES[name]) for name in regions_in_key(panel.values)]
 
 
 def _draw_legend(pen: ImageDraw.ImageDraw, legend: Sequence[tuple[str, str]], *, top: int) -> None:

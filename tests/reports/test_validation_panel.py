@@ -13,9 +13,9 @@ from PIL import Image
 from brats_lightning.labels import LABELS, MODALITIES, WHOLE
 from brats_lightning.model.scored_case import ScoredCase
 from brats_lightning.reports.figures.colours import REGION_COLOURS
+from brats_lightning.reports.validation_panel import MARGIN, SIDE, Panel, mosaic, panel_of
+from brats_lightning.reports.validation_sheet import InBackground, draw_panel, painted, thumbnail
 from brats_lightning.reports.wandb_media import media
-from brats_lightning.reports.wandb_panel import MARGIN, SIDE, Panel, mosaic, panel_of
-from brats_lightning.reports.wandb_sheet import InBackground, draw_panel, painted, thumbnail
 
 ET, ED, NCR = LABELS["ET"], LABELS["ED"], LABELS["NCR"]
 Bytes = npt.NDArray[np.uint8]
@@ -65,6 +65,11 @@ def test_tiles_show_the_tumour_where_it_lies_seen_as_radiologists_see_it() -> No
     assert [tile.marks for tile in panel.tiles] == ["RLPA"] * 4 + ["RLIS", "APIS"]
 
 
+def test_planes_of_an_oblique_grid_are_said_to_be_so() -> None:
+    panel = panel_of(case(), modalities=MODALITIES, dice={"ET": 0.5}, tilt_degrees=20)
+    assert panel.in_words == "Dice ET 0.50 · grid tilted by 20°: letters name the nearest direction"
+
+
 def test_grey_values_are_bytes_that_use_the_range_on_a_black_ground() -> None:
     for tile in cut(case()).tiles:
         assert tile.grey.dtype == np.uint8
@@ -85,7 +90,8 @@ def test_millimetres_and_not_voxels_decide_the_size() -> None:
 
 def test_a_slice_has_no_other_planes_and_no_directions() -> None:
     scored = case(shape=(40, 30, 1), channels=1, box=(slice(2, 9), slice(3, 9), slice(0, 1)), value=WHOLE)
-    panel = cut(scored, modalities=["t1c"])
+    panel = panel_of(scored, modalities=["t1c"], dice={}, tilt_degrees=20)
+    assert panel.in_words == ""
     (tile,) = panel.tiles
     assert (tile.name, tile.marks, panel.pixels_per_mm) == ("T1 contrast", "", 0.0)
     assert panel.values == {WHOLE}

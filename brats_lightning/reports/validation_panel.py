@@ -1,6 +1,6 @@
 """A validation case as small tiles in the orientation radiologists read.
 
-The same tiles make the picture in the run's folder (`wandb_sheet`) and the one that W&B shows with masks over it
+The same tiles make the picture in the run's folder (`validation_sheet`) and the one that W&B shows with masks over it
 (`wandb_media`).
 """
 
@@ -18,6 +18,7 @@ from brats_lightning.labels import label_values
 from brats_lightning.model.scored_case import ScoredCase
 from brats_lightning.reports.figures.canvas import TITLES
 from brats_lightning.reports.figures.planes import VIEWS, fullest, views_of
+from brats_lightning.reports.figures.remarks import dice_in_words, tilt_in_words
 
 SIDE, LARGE, MARGIN = 192, 320, 13
 """Pixels of a tile, of one that has room, and between its edge and a volume's longest one: there stand the letters."""
@@ -56,6 +57,7 @@ class Panel:
         pixels_per_mm: Of the tiles; 0 where it is not known.
         dice: Of each region.
         values: Labels that occur in the whole case, in the reference or the prediction.
+        tilt_degrees: Of the grid against the patient's axes.
     """
 
     case: str
@@ -64,6 +66,7 @@ class Panel:
     pixels_per_mm: float
     dice: Mapping[str, float] = field(default_factory=dict)
     values: frozenset[int] = frozenset()
+    tilt_degrees: float = 0.0
 
     @property
     def side(self) -> int:
@@ -71,14 +74,18 @@ class Panel:
         return len(self.tiles[0].grey)
 
     @property
-    def scores_in_words(self) -> str:
-        """Dice of each region."""
-        named = (f"{name} {'–' if math.isnan(value) else f'{value:.2f}'}" for name, value in self.dice.items())
-        return f"Dice {', '.join(named)}" if self.dice else ""
+    def in_words(self) -> str:
+        """Dice of each region, and how oblique the planes are."""
+        return " · ".join(dice_in_words(self.dice) + tilt_in_words(self.tilt_degrees))
 
 
 def panel_of(
-    scored: ScoredCase, *, modalities: Sequence[str], dice: Mapping[str, float], plane: str | None = None
+    scored: ScoredCase,
+    *,
+    modalities: Sequence[str],
+    dice: Mapping[str, float],
+    plane: str | None = None,
+    tilt_degrees: float = 0.0,
 ) -> Panel:
     """Cut the tiles out of a case; of a volume on a GPU little more than these comes to the host.
 
@@ -87,6 +94,7 @@ def panel_of(
         modalities: Names of the image's channels in their order.
         dice: Of each region.
         plane: Of the slices that the volume is made of, where it is made of some.
+        tilt_degrees: Of the grid against the patient's axes.
     """
     image = scored.image()
     labels = reference, prediction = [
@@ -113,7 +121,8 @@ def panel_of(
         # Of a picture that is all there is of a case nobody knows which way it lies.
         tiles.append(Tile(name, view.marks if is_volume or plane else "", *drawn))
     values = frozenset(label_values(reference) | label_values(prediction)) - {0}
-    return Panel(scored.case, tuple(tiles), best, scale if is_volume or plane else 0.0, dict(dice), values)
+    scale, tilt = (scale, tilt_degrees) if is_volume or plane else (0.0, 0.0)
+    return Panel(scored.case, tuple(tiles), best, scale, dict(dice), values, tilt)
 
 
 def mosaic(tiles: Sequence[Bytes]) -> Bytes:
