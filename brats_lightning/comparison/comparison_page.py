@@ -11,8 +11,8 @@ from brats_lightning.comparison.run_rows import RunRow, run_rows, setting_rows
 from brats_lightning.comparison.table import p_text
 from brats_lightning.reports.html.page import Section, page
 from brats_lightning.reports.html.parts import Html, details, facts, joined, listing, notice, paragraph, picture, table
-from brats_lightning.reports.run_sections import PICTURES_STYLE, heading
-from brats_lightning.reports.run_words import NONE
+from brats_lightning.reports.run.sections import PICTURES_STYLE, heading
+from brats_lightning.reports.run.words import NONE
 from brats_lightning.reports.scores import SHOWN
 
 CURVES, SPEED, PICTURE = "comparison_curves.png", "comparison_speed.png", "comparison.png"

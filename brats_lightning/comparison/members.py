@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from brats_lightning.reports.run_folder import is_run, open_run
-from brats_lightning.reports.run_history import Best, History
-from brats_lightning.reports.run_record import digest_of_split, machine_of_run, seconds_of_run
-from brats_lightning.reports.run_settings import Setting, class_name, monitored
-from brats_lightning.reports.run_wandb import read_wandb, segments_of
+from brats_lightning.reports.run.folder import is_run, open_run
+from brats_lightning.reports.run.history import Best, History
+from brats_lightning.reports.run.record import digest_of_split, machine_of_run, seconds_of_run
+from brats_lightning.reports.run.settings import Setting, class_name, monitored
+from brats_lightning.reports.run.wandb import read_wandb, segments_of
 from brats_lightning.reports.score_files import short_names
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from brats_lightning.comparison.members import Member
-from brats_lightning.reports.run_settings import differences
-from brats_lightning.reports.run_wandb import duration
-from brats_lightning.reports.run_words import NONE, epoch_text, number
+from brats_lightning.reports.run.settings import differences
+from brats_lightning.reports.run.wandb import duration
+from brats_lightning.reports.run.words import NONE, epoch_text, number
 from brats_lightning.reports.scores import SHOWN
 
 COMPARED = ("dice", "hd95_mm")

@@ -10,7 +10,7 @@ from rich.console import Console
 from brats_lightning.errors import BratsError, ConfigError
 from brats_lightning.labels import region_labels
 from brats_lightning.loggers.wandb_server import obstacle
-from brats_lightning.reports.wandb_workspace import NAME, as_json, workspace
+from brats_lightning.reports.wandb_media.workspace import NAME, as_json, workspace
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace

@@ -5,7 +5,7 @@ from typing import Any
 
 from brats_lightning.data.datamodule import BratsDataModule
 from brats_lightning.experiment.opening import commit
-from brats_lightning.reports.run_record import digest_of_keys, digest_of_split
+from brats_lightning.reports.run.record import digest_of_keys, digest_of_split
 
 
 def facts_of(config: Mapping[str, Any], data: BratsDataModule) -> dict[str, str | float]:

@@ -17,8 +17,8 @@ from brats_lightning.data.datamodule import BratsDataModule
 from brats_lightning.errors import BratsError
 from brats_lightning.experiment.facts import digests_of
 from brats_lightning.experiment.opening import commit
-from brats_lightning.reports.run_facts import FACTS, Start, read_starts, write_starts
-from brats_lightning.reports.run_record import versions_here
+from brats_lightning.reports.run.facts import FACTS, Start, read_starts, write_starts
+from brats_lightning.reports.run.record import versions_here
 
 log = logging.getLogger("brats_lightning")
 _CPU_NAMES = Path("/proc/cpuinfo")

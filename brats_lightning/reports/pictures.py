@@ -16,11 +16,11 @@ from brats_lightning.reports.figures.case_picture import CasePicture, draw_case
 from brats_lightning.reports.picture_files import FIGURES, VALIDATION, remove_pictures
 from brats_lightning.reports.ranking import ENDS, ends, mean_dice
 from brats_lightning.reports.scored_pictures import dice_of, modalities_of, picture_of, tilt_of
-from brats_lightning.reports.validation_panel import Panel, panel_of
-from brats_lightning.reports.validation_sheet import InBackground, draw_panel, unless_disk_fails
-from brats_lightning.reports.validation_times import is_drawn
-from brats_lightning.reports.wandb_media import media, surfaces
-from brats_lightning.reports.wandb_surfaces import Predicted, predicted, write_surfaces
+from brats_lightning.reports.validation.panel import Panel, panel_of
+from brats_lightning.reports.validation.sheet import InBackground, draw_panel, unless_disk_fails
+from brats_lightning.reports.validation.times import is_drawn
+from brats_lightning.reports.wandb_media.images import media, surfaces
+from brats_lightning.reports.wandb_media.surfaces import Predicted, predicted, write_surfaces
 
 Key = TypeVar("Key", int, str)
 Kept = TypeVar("Kept")

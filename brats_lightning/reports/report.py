@@ -41,7 +41,7 @@ def report(
             raise BratsError(
                 f"{', '.join(given)} is for the report of a case, {run} for that of a run: give one of them"
             )
-        from brats_lightning.reports.run_report import run_report  # noqa: PLC0415 - seconds that the other needs not
+        from brats_lightning.reports.run.report import run_report  # noqa: PLC0415 - seconds that the other needs not
 
         written = run_report(run, output=output)
     elif case is None or prediction is None:
@@ -51,7 +51,7 @@ def report(
             f"brats report --case DIR --prediction FILE; {found}"
         )
     else:
-        from brats_lightning.reports.case_report import case_report  # noqa: PLC0415
+        from brats_lightning.reports.case.report import case_report  # noqa: PLC0415
 
         written = case_report(
             case, prediction=prediction, reference=reference, output=output, edition=edition,

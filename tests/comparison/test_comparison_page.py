@@ -12,7 +12,7 @@ from brats_lightning.comparison.paired_tests import PairedTest
 from brats_lightning.comparison.ranking import Standing
 from brats_lightning.comparison.results import Comparison
 from brats_lightning.comparison.run_table import MOST_SETTINGS, print_compared
-from brats_lightning.reports.run_history import history_of
+from brats_lightning.reports.run.history import history_of
 
 NAMES = ("net <b>", "b")
 

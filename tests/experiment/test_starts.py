@@ -10,8 +10,8 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from brats_lightning.experiment.starts import NotesStarts
-from brats_lightning.reports.run_facts import FACTS, read_starts
-from brats_lightning.reports.run_record import versions_here
+from brats_lightning.reports.run.facts import FACTS, read_starts
+from brats_lightning.reports.run.record import versions_here
 
 BATCHES: Any = torch.utils.data.DataLoader(torch.ones(2, 1))  # type: ignore[arg-type]
 

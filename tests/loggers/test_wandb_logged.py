@@ -18,7 +18,7 @@ from brats_lightning.cli import main
 from brats_lightning.data.splits import Parts
 from brats_lightning.loggers.wandb_segments import records, segments
 from brats_lightning.loggers.wandb_sync import sync
-from brats_lightning.reports.run_record import digest_of_data, digest_of_split
+from brats_lightning.reports.run.record import digest_of_data, digest_of_split
 
 TINY = """
 model:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from brats_lightning.reports.figures.colours import REGION_COLOURS
 from brats_lightning.reports.figures.curves import clock, draw_curves, draw_speed
-from brats_lightning.reports.run_history import History, history_of, read_history
+from brats_lightning.reports.run.history import History, history_of, read_history
 
 STEPS = 4
 """Of an epoch."""

@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 
 from brats_lightning.errors import BratsError
-from brats_lightning.reports import case_report, run_report
+from brats_lightning.reports.case import report as case_report
 from brats_lightning.reports.report import report
+from brats_lightning.reports.run import report as run_report
 
 CALLS = {"run": {"run": Path("runs/a")}, "case": {"case": Path("c"), "prediction": Path("p")}}
 

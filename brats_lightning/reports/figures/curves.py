@@ -10,7 +10,7 @@ import numpy as np
 from brats_lightning.reports.figures.colours import INK, region_colours
 from brats_lightning.reports.figures.line_panels import Line, LinePanel, draw_panels, look
 from brats_lightning.reports.figures.style import LINE_WIDTH
-from brats_lightning.reports.run_history import Curve, History, smoothed
+from brats_lightning.reports.run.history import Curve, History, smoothed
 from brats_lightning.reports.scores import SHOWN
 
 LOSSES = {"val/loss": "validation", "train/loss_epoch": "training", "train/loss_step": "training, single steps"}
@@ -85,7 +85,7 @@ def clock(history: History) -> Callable[[Sequence[int]], list[float]]:
     """From steps to epochs done, with fractions within an epoch; steps alone where no epoch was logged.
 
     Example:
-        >>> from brats_lightning.reports.run_history import history_of
+        >>> from brats_lightning.reports.run.history import history_of
         >>> at = clock(history_of({"step": step, "epoch": step // 4, "val/loss": 1.0} for step in (1, 3, 5, 7)))
         >>> at([1, 3, 5, 7])
         [0.5, 1.0, 1.5, 2.0]

@@ -1,0 +1,1 @@
+"""The report of a case: its files, its numbers, and the sections of its page."""

@@ -1,0 +1,1 @@
+"""Pictures of the same validation cases all through training."""
