@@ -13,6 +13,7 @@ from brats_lightning.inference.models.checkpoints import Model
 from brats_lightning.inference.models.spec import require_agreement, with_own_decision
 from brats_lightning.inference.postprocessing.postprocess import Step, postprocess
 from brats_lightning.inference.predictor.predictor import Predictor, PredictorOptions
+from brats_lightning.inference.predictor.windows import Progress, part_of, untold
 from brats_lightning.inference.restore import Placement
 from brats_lightning.labels import MASK
 from brats_lightning.model.outputs import TUMOUR, Outputs
@@ -90,27 +91,28 @@ class Segmenter:
         outputs: Outputs = next((spec.outputs for spec in specs if spec.outputs != "labels"), "labels")
         self.postprocessing = with_own_decision(postprocessing, outputs)
 
-    def __call__(self, samples: Sequence[Sample]) -> Segmentation:
+    def __call__(self, samples: Sequence[Sample], *, progress: Progress = untold) -> Segmentation:
         """Segment a case.
 
         Args:
             samples: One for each of `preprocessings`.
+            progress: Of the networks.
         """
         started = time.perf_counter()
         native = samples[0].native
         placement = Placement.between(samples[0].grid, native)
         if len(samples) == 1:
-            predicted = self._predictors[0](samples[0].image)
+            predicted = self._predictors[0](samples[0].image, progress=progress)
             network = self._clock() - started
             probabilities = placement.resample(predicted)
         else:
-            placement, probabilities = self._mean(samples)
+            placement, probabilities = self._mean(samples, progress)
             network = self._clock() - started
         labels = postprocess(probabilities, self.postprocessing, spacing_mm=native.ras().spacing_mm)
         seconds = {"network": network, "restore": time.perf_counter() - started - network}
         return Segmentation(labels, probabilities, placement, seconds)
 
-    def _mean(self, samples: Sequence[Sample]) -> tuple[Placement, torch.Tensor]:
+    def _mean(self, samples: Sequence[Sample], progress: Progress) -> tuple[Placement, torch.Tensor]:
         """Differently preprocessed images of one case meet in the box that holds them all."""
         native = samples[0].native
         places = [Placement.between(sample.grid, sample.native) for sample in samples]
@@ -118,11 +120,13 @@ class Segmenter:
         stops = [max(place.box[axis].stop for place in places) for axis in range(3)]
         around = Placement((starts[0], starts[1], starts[2]), (stops[0], stops[1], stops[2]), native)
         mean = torch.zeros((len(self.channels), *around.box_shape), device=self._device)
-        for predictor, place, sample, share in zip(self._predictors, places, samples, self._shares, strict=True):
+        together = zip(self._predictors, places, samples, self._shares, strict=True)
+        for number, (predictor, place, sample, share) in enumerate(together):
+            own = part_of(progress, number=number, parts=len(samples))
             x, y, z = (slice(own.start - a, own.stop - a) for own, a in zip(place.box, starts, strict=True))
             mean[0] += share  # outside its image a network has seen background
             mean[0, x, y, z] -= share
-            mean[:, x, y, z] += share * place.resample(predictor(sample.image))
+            mean[:, x, y, z] += share * place.resample(predictor(sample.image, progress=own))
         return around, mean
 
     def _clock(self) -> float:

@@ -14,7 +14,14 @@ from brats_lightning.errors import BratsError, ConfigError
 from brats_lightning.inference.predictor.forward import guarded, half_precision
 from brats_lightning.inference.predictor.intake import Intake, Size, in_words
 from brats_lightning.inference.predictor.memory import Room, is_out_of_memory, unless_out_of_memory
-from brats_lightning.inference.predictor.windows import Network, pad_evenly, windowed_logits
+from brats_lightning.inference.predictor.windows import (
+    Network,
+    Progress,
+    pad_evenly,
+    part_of,
+    untold,
+    windowed_logits,
+)
 from brats_lightning.model.outputs import Outputs, label_probabilities
 
 Mode = Literal["auto", "whole", "windows"]
@@ -141,8 +148,12 @@ class Predictor:
         batch = options.batch or (4 if device.type == "cuda" else 1)
         self._rooms = [Room(device=device, batch=batch, sums=device) for _ in self.members]
 
-    def __call__(self, image: Tensor) -> Tensor:
+    def __call__(self, image: Tensor, *, progress: Progress = untold) -> Tensor:
         """Probabilities (K, X, Y, Z) of an image (C, X, Y, Z), in float32 on the device; they sum to 1.
+
+        Args:
+            image: (C, X, Y, Z).
+            progress: Of networks, flips and windows.
 
         Raises:
             BratsError: Networks, image, options and memory that do not fit each other, and the cure.
@@ -152,7 +163,7 @@ class Predictor:
         if len(flat) == 1 and all(member.intake.of_slices for member in self.members):
             across = flat[0]  # a slice lies as slices do in training, whichever plane it is of
         try:
-            return self._average(image.movedim(across, 3)).movedim(3, across)
+            return self._average(image.movedim(across, 3), progress).movedim(3, across)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -162,23 +173,29 @@ class Predictor:
             ) from error
 
     @torch.no_grad()
-    def _average(self, image: Tensor) -> Tensor:
+    def _average(self, image: Tensor, progress: Progress) -> Tensor:
         image = image.to(self.device)
         total: Tensor | None = None
+        done, passes = 0, len(self.members) * len(self.options.flip_sets)
         together = zip(self.members, self._outputs, self._rooms, strict=True)
         for number, (member, outputs, room) in enumerate(together, start=1):
             with member.on(self.device) as network:
                 run = guarded(network, device=self.device, half=self._half, compiled=self.options.compile)
                 for axes in self.options.flip_sets:
                     turned = image.flip(axes) if axes else image
-                    probabilities = self._probabilities(turned, run, member.intake, room, outputs)
+                    own = part_of(progress, number=done, parts=passes)
+                    probabilities = self._probabilities(turned, run, member.intake, room, outputs, progress=own)
+                    done += 1
+                    progress(done / passes)
                     total = _add(total, probabilities.flip(axes) if axes else probabilities)
             self._require_finite(total, image, number)
         assert total is not None  # noqa: S101 - there is a network
-        total /= len(self.members) * len(self.options.flip_sets)
+        total /= passes
         return total.to(self.device)
 
-    def _probabilities(self, image: Tensor, network: Network, intake: Intake, room: Room, outputs: Outputs) -> Tensor:
+    def _probabilities(
+        self, image: Tensor, network: Network, intake: Intake, room: Room, outputs: Outputs, *, progress: Progress
+    ) -> Tensor:
         """Of one image and one network, in a way that memory allows."""
         volume = (image.shape[1], image.shape[2], image.shape[3])
         whole = self._whole_size(volume, intake)
@@ -198,7 +215,12 @@ class Predictor:
 
         def blended() -> Tensor:
             logits = windowed_logits(
-                image.to(room.sums), network, window=window, overlap=self.options.overlap, batch=room.batch
+                image.to(room.sums),
+                network,
+                window=window,
+                overlap=self.options.overlap,
+                batch=room.batch,
+                progress=progress,
             )
             return _softmax_(logits) if outputs == "labels" else label_probabilities(logits, outputs, dim=0)
 

@@ -11,12 +11,36 @@ from brats_lightning.inference.predictor.intake import Size
 
 Network = Callable[[Tensor], Tensor]
 """From images (B, C, X, Y, Z) to logits (B, K, X, Y, Z)."""
+Progress = Callable[[float], None]
+"""Is told which share of the work is done, 0 to 1; what it raises ends the work."""
 
 SIGMA = 1 / 8
 
 
+def untold(share: float) -> None:
+    """The progress that nobody asks after."""
+
+
+def part_of(progress: Progress, *, number: int, parts: int) -> Progress:
+    """The progress of one of several equal parts of the work.
+
+    Example:
+        >>> part_of(print, number=1, parts=2)(0.5)
+        0.75
+    """
+    return lambda share: progress((number + share) / parts)
+
+
 @torch.no_grad()
-def windowed_logits(image: Tensor, network: Network, *, window: Size, overlap: float = 0.5, batch: int = 1) -> Tensor:
+def windowed_logits(
+    image: Tensor,
+    network: Network,
+    *,
+    window: Size,
+    overlap: float = 0.5,
+    batch: int = 1,
+    progress: Progress = untold,
+) -> Tensor:
     """Logits (K, X, Y, Z) of an image (C, X, Y, Z), in float32 on the image's device.
 
     Windows lie as in MONAI's `sliding_window_inference`; logits are blended as in nnU-Net (Isensee et al., Nature
@@ -30,6 +54,7 @@ def windowed_logits(image: Tensor, network: Network, *, window: Size, overlap: f
         window: Voxels along each axis.
         overlap: Of neighbouring windows, as a fraction of their size: 0 or more, below 1.
         batch: Windows given to the network at once.
+        progress: Of the windows.
     """
     padded, inside = pad_evenly(image, [max(pair) for pair in zip(image.shape[1:], window, strict=True)])
     axes = [
@@ -47,6 +72,7 @@ def windowed_logits(image: Tensor, network: Network, *, window: Size, overlap: f
         for ((x, along_x), (y, along_y), (z, along_z)), values in zip(chosen, logits, strict=True):
             weights = along_x[:, None, None] * along_y[:, None] * along_z
             sums[:, x, y, z].addcmul_(values.to(sums.device), weights)
+        progress(min(1, (first + batch) / len(windows)))
     return sums[(slice(None), *inside)]
 
 
