@@ -47,6 +47,7 @@ COMMANDS = {
     "radiomics": Command("measure segmented regions: size, shape, intensity, texture", "radiomics.radiomics:radiomics"),
     "overlay": Command("draw cases with predicted segmentations, a picture a case", "reports.overlays:overlay"),
     "report": Command("write one HTML file about a run, or about a case", "reports.report:report"),
+    "serve": Command("open the web application", "web.serve:serve"),
     "dashboard": Command("make a W&B view of a project's runs", "experiment.dashboard:dashboard"),
     "sync": Command("send to W&B what was logged offline", "loggers.wandb_sync:sync"),
     "repeats": Command("mean and standard deviation of scores over several runs", "reports.repeats:main", True),

@@ -1,0 +1,1 @@
+"""`brats serve`: the web application, for people without a terminal."""
