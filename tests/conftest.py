@@ -3,9 +3,10 @@
 import csv
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nibabel
 import numpy as np
@@ -15,9 +16,16 @@ import pytest
 from brats_lightning.labels import CASE, IMAGE, LABEL, SPACING
 from brats_lightning.phantom.folder import phantom
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 # Small volumes on several threads spend their time waiting for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 SHARED = Path(__file__).parents[1] / ".." / "shared"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER_ARGUMENTS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
+NO_WEBGL2 = "HTMLCanvasElement.prototype.getContext = () => null;"
+"""A script that takes WebGL2 from a page."""
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 WriteCase = Callable[..., Path]
 WriteScores = Callable[..., Path]
@@ -252,3 +260,16 @@ def trainer_of(tmp_path: Path) -> Callable[..., Any]:
         return Trainer(**(quiet | settings))
 
     return make
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """This machine's Chromium without a window; tests are skipped where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright, which is not installed")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip("needs Chromium, which is not on this machine")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=path, args=BROWSER_ARGUMENTS)
+        yield opened
+        opened.close()

@@ -11,16 +11,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from brats_lightning.web.access import Access
-from brats_lightning.web.application import application
-from brats_lightning.web.example import example_files
-from brats_lightning.web.inspecting import Inspectors
+from brats_lightning.web.api.access import Access
+from brats_lightning.web.api.application import application
+from brats_lightning.web.api.server import Server
+from brats_lightning.web.api.services import DISCLAIMER
+from brats_lightning.web.files.inspecting import Inspectors
+from brats_lightning.web.files.store import CaseStore
 from brats_lightning.web.limits import Limits
-from brats_lightning.web.messages import WorkOptions
-from brats_lightning.web.queue import JobQueue
-from brats_lightning.web.server import Server
-from brats_lightning.web.services import DISCLAIMER
-from brats_lightning.web.store import CaseStore
+from brats_lightning.web.work.example import example_files
+from brats_lightning.web.work.messages import WorkOptions
+from brats_lightning.web.work.queue import JobQueue
+
+INSPECTORS = 2
+"""A hostile file keeps one of them busy for a minute."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ async def _serve(
     settings: Settings, access: Access, store: CaseStore, queue: JobQueue, listening: socket.socket
 ) -> None:
     app = application(
-        store=store, queue=queue, inspectors=Inspectors(settings.limits), limits=settings.limits,
+        store=store, queue=queue, inspectors=Inspectors(settings.limits, processes=INSPECTORS), limits=settings.limits,
         guards=access.guards(settings.limits),
         example=partial(example_files, settings.folder / "example", queue.networks),
     )  # fmt: skip

@@ -67,9 +67,9 @@ def serve(
         raise BratsError(
             "brats serve needs FastAPI and uvicorn, which are not installed: pip install -c constraints.txt -e '.[web]'"
         ) from error
-    from brats_lightning.web.access import Access  # noqa: PLC0415
-    from brats_lightning.web.messages import WorkOptions  # noqa: PLC0415
+    from brats_lightning.web.api.access import Access  # noqa: PLC0415
     from brats_lightning.web.running import Settings, run  # noqa: PLC0415
+    from brats_lightning.web.work.messages import WorkOptions  # noqa: PLC0415
 
     access = Access(
         host=host, port=port, token=token or os.environ.get("BRATS_TOKEN") or None, certificate=certificate, key=key,

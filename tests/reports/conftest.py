@@ -1,6 +1,5 @@
 """Fixtures of pictures and pages."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -8,12 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 from matplotlib.figure import Figure
 
+from tests.conftest import NO_WEBGL2
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
-NO_WEBGL2 = "HTMLCanvasElement.prototype.getContext = () => null;"
 OpenPage: TypeAlias = "Callable[..., Page]"
 
 
@@ -29,19 +27,6 @@ def saved_figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
     monkeypatch.setattr(Figure, "savefig", keep)
     return saved
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    """This machine's Chromium without a window; tests are skipped where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright, which is not installed")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip("needs Chromium, which is not on this machine")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from brats_lightning.data.preprocessing import Preprocessing
-from tests.reports.conftest import NO_WEBGL2, browser  # noqa: F401 - a fixture
+from tests.conftest import NO_WEBGL2
 from tests.web.put_cases import write_network
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def heard() -> Iterator[Heard]:
 
 
 @pytest.fixture
-def open_window(browser: "Browser", heard: Heard) -> Iterator[OpenWindow]:  # noqa: F811
+def open_window(browser: "Browser", heard: Heard) -> Iterator[OpenWindow]:
     """Opens a page as a user of their own: in a window of so many pixels, without WebGL2 where that is asked for."""
     contexts: list[BrowserContext] = []
 

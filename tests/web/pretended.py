@@ -14,13 +14,13 @@ import httpx
 import nibabel
 import numpy as np
 
-from brats_lightning.web.application import application
-from brats_lightning.web.guards import Guards
-from brats_lightning.web.inspecting import Inspectors
+from brats_lightning.web.api.application import application
+from brats_lightning.web.api.guards import Guards
+from brats_lightning.web.api.server import Server
+from brats_lightning.web.files.inspecting import Inspectors
+from brats_lightning.web.files.store import CaseStore
 from brats_lightning.web.limits import Limits, Refused
 from brats_lightning.web.records import Kind, Network, Work
-from brats_lightning.web.server import Server
-from brats_lightning.web.store import CaseStore
 
 NETWORKS = [
     Network(name="four", modalities=["t1n", "t1c", "t2w", "t2f"], regions=["ET", "TC", "WT"], slices=False),

@@ -12,8 +12,8 @@ from torch import nn
 
 from brats_lightning.data.preprocessing import Preprocessing
 from brats_lightning.inference.models.networks import build_network
+from brats_lightning.web.files.store import CaseStore
 from brats_lightning.web.records import CaseRecord, FileRecord, Kind
-from brats_lightning.web.store import CaseStore
 
 KINDS: Mapping[str, Kind] = {"_t1.": "t1n", "_t1ce.": "t1c", "_t2.": "t2w", "_flair.": "t2f", "_seg.": "seg"}
 REGIONS = ("ET", "ED", "NCR", "WT", "TC")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
-from brats_lightning.web.guards import Guards
+from brats_lightning.web.api.guards import Guards
+from brats_lightning.web.api.tokens import Tokens
 from brats_lightning.web.limits import Limits
-from brats_lightning.web.tokens import Tokens
 from tests.web.conftest import Heard, OpenWindow
 from tests.web.pretended import Served, nifti, serving
 

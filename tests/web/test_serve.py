@@ -15,7 +15,7 @@ import pytest
 
 from brats_lightning.cli import main
 from brats_lightning.errors import BratsError, ConfigError
-from brats_lightning.web.access import Access
+from brats_lightning.web.api.access import Access
 from brats_lightning.web.limits import Limits
 from brats_lightning.web.serve import default_folder, serve
 from tests.web.pretended import NO_HTTPS
@@ -25,9 +25,9 @@ import asyncio, sys
 from pathlib import Path
 from tests.web.pretended import PretendedQueue
 from brats_lightning.web import running
-from brats_lightning.web.access import Access
+from brats_lightning.web.api.access import Access
 from brats_lightning.web.limits import Limits
-from brats_lightning.web.messages import WorkOptions
+from brats_lightning.web.work.messages import WorkOptions
 
 running.JobQueue = lambda store, limits, **_: PretendedQueue(store, seconds=60)
 settings = running.Settings((), Path(sys.argv[1]), ("cpu",), Limits(), (), WorkOptions())

@@ -1,0 +1,1 @@
+"""What a browser or a program asks for: guards, routes, events, the server."""

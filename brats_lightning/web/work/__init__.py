@@ -1,0 +1,1 @@
+"""The queue, and the processes that segment, compare, report and measure."""
