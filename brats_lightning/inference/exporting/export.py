@@ -15,6 +15,7 @@ from torch import nn
 
 from brats_lightning.errors import BratsError, CheckpointError, ConfigError
 from brats_lightning.inference.exporting.bundle import write_bundle
+from brats_lightning.inference.exporting.card import model_card
 from brats_lightning.inference.exporting.graphs import write_onnx, write_pt2, write_torchscript
 from brats_lightning.inference.exporting.verification import CPU, Check, largest_difference, make_checks, small_sizes
 from brats_lightning.inference.models.bundle_folder import SIDECAR, WEIGHTS, is_bundle
@@ -55,7 +56,8 @@ def export(
     """Write a checkpoint's network in forms that other programs read, each with a description of what it expects.
 
     Every file is opened again and compared with the checkpoint on synthetic cases; one that differs by more than
-    1e-3 anywhere is not kept. `brats predict --checkpoint` takes every one of them.
+    1e-3 anywhere is not kept. `brats predict --checkpoint` takes every one of them. Beside them lies a model card,
+    filled in as far as the checkpoint and its run tell; one that is there stays, for people complete it.
 
     Args:
         checkpoint: Checkpoint of `brats fit`, or the folder of a run, whose best one is meant.
@@ -74,6 +76,9 @@ def export(
     targets = {form: output / (f"{name}-bundle" if form == "bundle" else f"{name}.{form}") for form in formats}
     for form, target in targets.items():
         _require_free(target, form, overwrite=overwrite)
+    card = output / f"{name}-card.md"
+    if card.is_file() and not overwrite and source.digest not in card.read_text(encoding="utf-8", errors="replace"):
+        raise BratsError(f"{card} is the card of another checkpoint: give another folder, or --overwrite")
     try:
         network, spec = _without_supervision(source, trust)
         checks = make_checks(source.member, spec.preprocessing)
@@ -83,9 +88,11 @@ def export(
     try:
         output.mkdir(parents=True, exist_ok=True)
         rows = [exporter(form, target) for form, target in targets.items()]
+        if overwrite or not card.exists():
+            card.write_text(model_card(source, name=name, files=[row.path.name for row in rows]), encoding="utf-8")
     except OSError as error:
         raise BratsError(f"{output} cannot be written ({error.strerror or error})") from error
-    _print(rows, checks)
+    _print(rows, checks, card)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +202,7 @@ def _name_of(checkpoint: Path) -> str:
     return f"{path.parents[1].name}-{path.stem}" if path.parent.name == CHECKPOINTS else path.stem
 
 
-def _print(rows: Sequence[_Exported], checks: Sequence[Check]) -> None:
+def _print(rows: Sequence[_Exported], checks: Sequence[Check], card: Path) -> None:
     sizes = sorted({"×".join(str(length) for length in check.images.shape[2:]) for check in checks})
     table = Table(
         "file", "how", "MB", "largest difference", "s", caption=f"checked with images of {' and '.join(sizes)}"
@@ -204,4 +211,4 @@ def _print(rows: Sequence[_Exported], checks: Sequence[Check]) -> None:
         table.add_row(row.path.name, row.how, f"{row.megabytes:.1f}", f"{row.difference:.1e}", f"{row.seconds:.1f}")
     console = Console(markup=False, emoji=False)
     console.print(table)
-    console.print(f"Written to {rows[0].path.parent}", soft_wrap=True)
+    console.print(f"Written to {rows[0].path.parent}; complete the model card {card.name}", soft_wrap=True)

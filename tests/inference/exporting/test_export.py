@@ -67,7 +67,7 @@ def test_torchscript_gives_what_the_checkpoint_gives(write_checkpoint: WriteChec
     checkpoint = write_checkpoint("runs/small/checkpoints/best.ckpt")
     export(checkpoint, tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["small-best.pt", "small-best.pt.json"]
+    assert names == ["small-best-card.md", "small-best.pt", "small-best.pt.json"]
     for size in ((2, 4, 24, 8, 40), (1, 4, 34, 18, 2)):
         assert largest_difference(checkpoint, tmp_path / "out/small-best.pt", torch.randn(size)) == 0
 
@@ -187,7 +187,7 @@ def test_nothing_is_overwritten_unasked(write_checkpoint: WriteCheckpoint, tmp_p
             export(other, out, (form,))
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     export(other, out, ("pt", "bundle"), overwrite=True)
-    assert {path.name for path in out.iterdir()} == {"model.pt", "model.pt.json", "model-bundle"}
+    assert {path.name for path in out.iterdir()} == {"model.pt", "model.pt.json", "model-bundle", "model-card.md"}
     for name in ("model.pt", "model-bundle"):
         assert largest_difference(other, out / name, torch.randn(1, 4, 16, 16, 16)) == 0
 
