@@ -73,6 +73,10 @@ def compare(
     """
     if len(paths) < 2:
         raise BratsError("one file has nothing to be compared with: give two or more")
+    if output is not None and output.suffix.lower() in {".html", ".htm"} and not output.is_dir():
+        raise BratsError(
+            f"--output {output} is no name of a folder, for {PAGE} and more: give {output.with_suffix('')}"
+        )
     statistics = partial(
         compare_scores, regions=regions, scores=scores, higher=higher or (), lower=lower or (), rank_by=rank_by,
         against_first=against_first, mixed_conventions=mixed_conventions, alpha=alpha, seed=seed,

@@ -17,7 +17,7 @@ def read_lines(path: Path, *, incomplete: bool = False) -> tuple[list[str], list
     Args:
         path: CSV file with the columns `case` and `region`.
         incomplete: Of a file that was cut short leave out the line in which it ends, and its case where others have
-            more regions; else refuse it.
+            more regions; else refuse it. Where it ends with a whole line, a last case that only begins tells.
 
     Raises:
         BratsError: It cannot be read, is no file of scores, was cut short or is damaged.
@@ -46,7 +46,9 @@ def read_lines(path: Path, *, incomplete: bool = False) -> tuple[list[str], list
             f"{path} ends in the middle of line {lines[-1][0]}: the file was cut short, write it again "
             "(or end the line, if it is whole)"
         )
-    return (header, *_whole_cases(path, header, lines[1:])) if cut else (header, lines[1:], ())
+    if cut:
+        return (header, *_whole_cases(path, header, lines[1:]))
+    return (header, *_without_begun_case(path, header, lines[1:])) if incomplete else (header, lines[1:], ())
 
 
 def _lines(content: bytes, path: Path) -> list[Line]:
@@ -63,16 +65,34 @@ def _lines(content: bytes, path: Path) -> list[Line]:
 
 def _whole_cases(path: Path, header: Sequence[str], lines: list[Line]) -> tuple[list[Line], tuple[str, ...]]:
     """Without the last case where it lacks regions: a mean over those that are there would be another quantity."""
-    at, region = header.index("case"), header.index("region")
-    found: dict[str, set[str]] = {}
-    for _, line in lines:
-        found.setdefault(line[at], set()).add(line[region])
-    last = lines[-1][1][at]
-    known = set().union(*(regions for case, regions in found.items() if case != last))
-    if known <= found[last]:
+    others, last = _regions(header, lines)
+    if set().union(*others) <= set(last):
         return lines, (f"{path.name} was cut short: the line in which it ends is left out.",)
+    return _without_last_case(path, header, lines)
+
+
+def _without_begun_case(path: Path, header: Sequence[str], lines: list[Line]) -> tuple[list[Line], tuple[str, ...]]:
+    """Without the last case where it begins as every other one does and then ends: a file cut between two lines."""
+    others, last = _regions(header, lines)
+    begun = bool(others) and all(len(last) < len(each) and each[: len(last)] == last for each in others)
+    return _without_last_case(path, header, lines) if begun else (lines, ())
+
+
+def _without_last_case(path: Path, header: Sequence[str], lines: list[Line]) -> tuple[list[Line], tuple[str, ...]]:
+    at = header.index("case")
+    last = lines[-1][1][at]
     kept = [line for line in lines if line[1][at] != last]
     return kept, (f"{path.name} was cut short: {last}, in which it ends, is left out.",)
+
+
+def _regions(header: Sequence[str], lines: Sequence[Line]) -> tuple[list[list[str]], list[str]]:
+    """The regions of each case but the last one, and those of the last one, in the order of the file."""
+    at, region = header.index("case"), header.index("region")
+    found: dict[str, list[str]] = {}
+    for _, line in lines:
+        found.setdefault(line[at], []).append(line[region])
+    last = found.pop(lines[-1][1][at])
+    return list(found.values()), last
 
 
 def _read(path: Path) -> bytes:

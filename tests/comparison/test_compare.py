@@ -48,6 +48,12 @@ def test_paths_stand_one_after_the_other(runs: list[Path], tmp_path: Path, capsy
     assert [float(row["p_holm"]) for row in rows] == [3 * 2 / 2**8] * 3
 
 
+def test_the_name_of_a_page_is_no_folder_to_write_into(runs: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(BratsError, match=r"page\.html is no name of a folder, .*: give .*page$"):
+        compare(runs, output=tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_results_hold_everything(runs: list[Path], tmp_path: Path) -> None:
     compare(runs, output=tmp_path / "out", seed=3)
     results = json.loads((tmp_path / "out" / RESULTS).read_text(encoding="utf-8"))

@@ -113,6 +113,25 @@ def test_what_is_whole_of_a_file_that_was_cut_short_can_be_read(tmp_path: Path, 
     assert (note, file.cases) == ("scores.csv was cut short: Ö, in which it ends, is left out.", ["a", "b"])
 
 
+@pytest.mark.parametrize("lines", [1, 2])
+def test_a_file_cut_between_two_lines_is_known_by_a_last_case_that_only_begins(
+    tmp_path: Path, write_score_file: WriteScores, lines: int
+) -> None:
+    path = write_score_file("scores.csv", {"a": 0.512, "b": 0.623, "c": 0.7}, regions=["ET", "WT", "TC"])
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-lines]))
+    file = read_score_file(path, incomplete=True)
+    assert file.cases == ["a", "b"]
+    assert file.notes == ("scores.csv was cut short: c, in which it ends, is left out.",)
+    assert read_score_file(path).cases == ["a", "b", "c"]
+
+
+def test_a_last_case_with_other_regions_than_the_rest_is_no_sign_of_a_cut(tmp_path: Path) -> None:
+    rows = "a,ET,0.5,brats\na,WT,0.5,brats\nb,ET,0.5,brats\nc,ET,0.5,brats\n"
+    for text in (rows, "a,ET,0.5,brats\na,WT,0.5,brats\nc,WT,0.5,brats\n", "c,ET,0.5,brats\n"):
+        file = read_score_file(text_file(tmp_path, HEADER + text), incomplete=True)
+        assert ("c" in file.cases, file.notes) == (True, ())
+
+
 def test_a_file_that_is_damaged_within_is_refused_all_the_same(tmp_path: Path) -> None:
     path = text_file(tmp_path, HEADER + "a,ET,0.5\nb,ET,0.6,brats\nc,E")
     with pytest.raises(BratsError, match="line 2 has 3 cells instead of 4"):

@@ -24,13 +24,22 @@ def provenance(read: CaseFilesRead) -> Section:
     versions = {name: metadata.version(name) for name in PACKAGES}
     versions |= {"NiiVue": niivue_version(), "Python": platform.python_version()}
     about = {
-        "grid": str(read.volumes.native),
+        "grid": _grid(read),
         **{f"labels of the {name}": _in_words(read.editions[name]) for name in read.segmentations},
         "made with": ", ".join(f"{name} {number}" for name, number in versions.items()),
     }
     notes = [paragraph("Noted while reading:"), listing(read.volumes.notes)] if read.volumes.notes else []
     columns = ["", "file", "MB", f"SHA-256, first {DIGEST_DIGITS} digits"]
     return Section("Where this comes from", joined(table(columns, rows, words=2), facts(about), *notes))
+
+
+def _grid(read: CaseFilesRead) -> str:
+    """The grid of the files; where the report numbers voxels and slices in another direction, that is said."""
+    native = read.volumes.native
+    turned = read.placed and native.orientation != "RAS"
+    return (
+        f"{native}; voxels and slices are numbered here from 0 to the right, front and top" if turned else str(native)
+    )
 
 
 def _files(read: CaseFilesRead) -> dict[str, Path]:

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
 from brats_lightning.data.splits import Parts
 from brats_lightning.errors import BratsError
 from brats_lightning.reports.run.facts import Start, read_starts, seconds_of
+from brats_lightning.reports.run.settings import Setting, lasting
 from brats_lightning.reports.run.wandb import machine_of, read_wandb, segments_of
 
 PACKAGES = ("brats-lightning", "torch", "pytorch-lightning", "monai", "numpy", "wandb")
@@ -88,6 +89,11 @@ def digest_of_file(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
+
+
+def digest_of_settings(settings: Mapping[str, Setting]) -> str:
+    """SHA-256 over a configuration but for where the run lies: that differs between any two; empty of none."""
+    return _digest(json.dumps(lasting(settings), sort_keys=True)) if settings else ""
 
 
 def digest_of_split(parts: Parts) -> str:

@@ -17,6 +17,7 @@ from brats_lightning.reports.run.record import (
     SHOWN_DIGITS,
     digest_of_data,
     digest_of_file,
+    digest_of_settings,
     digest_of_split,
     machine_of_run,
     versions_here,
@@ -26,7 +27,7 @@ from brats_lightning.reports.run.score_section import scores
 from brats_lightning.reports.run.sections import configuration, data, glance, title_of
 from brats_lightning.reports.run.settings import value_of
 from brats_lightning.reports.run.training_section import training
-from brats_lightning.runs import CHECKPOINTS, CONFIG
+from brats_lightning.runs import CHECKPOINTS
 
 FOLDER, NAME = "report", "report.html"
 
@@ -106,7 +107,7 @@ def _digests(run: RunFolder, *, logged: str) -> dict[str, str]:
     """
     settings = run.settings
     found = {
-        "configuration": digest_of_file(run.path / CONFIG),
+        "configuration": digest_of_settings(settings),
         "split": "" if run.parts is None else digest_of_split(run.parts),
         "best checkpoint": digest_of_file(run.path / CHECKPOINTS / "best.ckpt"),
     }

@@ -90,6 +90,11 @@ def _text(value: Setting) -> str:
     return str(value)
 
 
+def lasting(settings: Mapping[str, Setting]) -> dict[str, str]:
+    """All settings but those that say where a run lies, how it is logged and whence it went on, in one order."""
+    return {key: text for key, text in sorted(flat(settings).items()) if not _is_of_the_place(key)}
+
+
 def differences(all_settings: Sequence[Mapping[str, Setting]]) -> dict[str, tuple[str, ...]]:
     """Settings in which runs differ, each with its value in every run.
 

@@ -161,6 +161,16 @@ def test_an_absent_tissue_is_named_and_scored_by_the_policy(write_case: WriteCas
     assert "in neither" in score_section(found, numbers).body
 
 
+def test_it_is_said_where_voxels_are_numbered_in_another_direction_than_in_the_files(write_case: WriteCase) -> None:
+    numbered = "numbered here from 0 to the right, front and top"
+    case = write_case("BraTS2021_00001", affine=np.diag([-1.0, -1.0, 1.0, 1.0]))
+    said = provenance(read(case, predict(case))).body
+    assert "LPS" in said
+    assert numbered in said
+    straight = write_case("BraTS2021_00002", affine=np.eye(4))
+    assert numbered not in provenance(read(straight, predict(straight))).body
+
+
 def test_a_tilted_grid_is_said_to_be_one(write_case: WriteCase) -> None:
     turned = np.diag([-1.0, -1.0, 1.0, 1.0])
     turned[:2, :2] = [[-0.9, 0.436], [-0.436, -0.9]]

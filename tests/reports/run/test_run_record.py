@@ -8,12 +8,14 @@ from brats_lightning.reports.run.record import (
     digest_of_data,
     digest_of_file,
     digest_of_keys,
+    digest_of_settings,
     digest_of_split,
     machine_of_run,
     seconds_of_run,
     versions_here,
     versions_of_run,
 )
+from brats_lightning.reports.run.settings import Setting
 
 
 def test_a_split_is_the_same_in_any_order_and_another_with_another_case() -> None:
@@ -21,6 +23,17 @@ def test_a_split_is_the_same_in_any_order_and_another_with_another_case() -> Non
     assert digest_of_split(split) == digest_of_split(Parts(("b", "a"), ("c",), ("d",), {"x": "broken"}))
     others = [Parts(("a",), ("b", "c"), ("d",)), Parts(("a", "b"), ("c",)), Parts(("a", "bc"), (), ("d",))]
     assert len({digest_of_split(each) for each in [split, *others]}) == 4
+
+
+def test_a_configuration_is_the_same_wherever_the_run_lies() -> None:
+    def settings(run: str, lr: float) -> dict[str, Setting]:
+        logger: Setting = {"class_path": "x.Logger", "init_args": {"save_dir": run}}
+        return {"run": run, "trainer": {"default_root_dir": run, "logger": logger}, "model": {"lr": lr}}
+
+    same = digest_of_settings(settings("runs/a", 0.1))
+    assert same == digest_of_settings(settings("/elsewhere/b", 0.1)) != digest_of_settings(settings("runs/a", 0.2))
+    assert digest_of_settings(dict(reversed(settings("runs/a", 0.1).items()))) == same
+    assert digest_of_settings({}) == ""
 
 
 def test_data_is_known_by_the_keys_of_the_cache_where_each_case_has_one(tmp_path: Path) -> None:

@@ -173,6 +173,10 @@ def test_a_browser_shows_it_without_asking_anybody(make_run: MakeRun, open_page:
         image.scroll_into_view_if_needed()
         assert image.evaluate("image => image.decode().then(() => image.naturalWidth > 100)")
     assert page.evaluate("document.documentElement.scrollWidth") == 390  # nothing sticks out of a phone
+    page.set_viewport_size({"width": 640, "height": 800})  # heads of tables break before a column is out of sight
+    tables = "Array.from(document.querySelectorAll('.wide')).filter(each => each.querySelector('table'))"
+    assert page.evaluate(f"{tables}.length") > 2
+    assert page.evaluate(f"{tables}.filter(each => each.scrollWidth > each.clientWidth).length") == 0
 
 
 def test_pictures_lie_beside_a_report_of_ones_own_name(make_run: MakeRun, tmp_path: Path) -> None:
