@@ -135,6 +135,7 @@ def test_a_registry_that_does_not_give_it_is_told_in_a_sentence(registry: Regist
         (archive(licence="proprietary"), "is under proprietary, expected BSD-2-Clause"),
         (b"nonsense", "came as no archive of npm's"),
     ],
+    ids=["another package", "script", "contents", "licence", "no archive"],
 )
 def test_a_version_that_cannot_be_used_changes_nothing(content: bytes, sentence: str, elsewhere: Path) -> None:
     with pytest.raises(BratsError, match=sentence):
