@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import resource
 import socket
 import sys
 from collections.abc import Sequence
@@ -24,6 +26,8 @@ from brats_lightning.web.work.queue import JobQueue
 
 INSPECTORS = 2
 """A hostile file keeps one of them busy for a minute."""
+OPEN_FILES = 4096
+"""That this process may have, connections included, where the machine does not allow more anyway."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ def run(settings: Settings, *, access: Access) -> None:
         BratsError: The port or the folder is taken, or a checkpoint cannot be opened.
     """
     _write_log()
+    _keep_to_itself()
     with access.bound() as listening:  # before networks are opened, which takes longer
         store = CaseStore(settings.folder, settings.limits)
         try:
@@ -101,6 +106,15 @@ def named(checkpoints: Sequence[Path]) -> dict[str, Path]:
             unique = f"{name} ({number})"
         names[unique] = path
     return names
+
+
+def _keep_to_itself() -> None:
+    """What this process and those that it starts write is their user's alone, and no dump of theirs holds a patient."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, enough), hard))
 
 
 def _write_log() -> None:

@@ -71,8 +71,9 @@ def serve(
     from brats_lightning.web.running import Settings, run  # noqa: PLC0415
     from brats_lightning.web.work.messages import WorkOptions  # noqa: PLC0415
 
+    kept = os.environ.pop("BRATS_TOKEN", None)  # or else every process that reads strangers' files would have it
     access = Access(
-        host=host, port=port, token=token or os.environ.get("BRATS_TOKEN") or None, certificate=certificate, key=key,
+        host=host, port=port, token=token or kept or None, certificate=certificate, key=key,
         behind_proxy=behind_proxy, allowed_hosts=allowed_hosts,
     )  # fmt: skip
     options = WorkOptions(flips=flips, precision=precision, align=align, labels=labels, uncertainty=uncertainty)

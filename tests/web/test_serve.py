@@ -1,5 +1,6 @@
 import os
 import re
+import resource
 import signal
 import socket
 import ssl
@@ -58,7 +59,9 @@ def address(process: "subprocess.Popen[str]") -> str:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_it_ends_in_seconds_with_open_pages_and_uploads(process: "subprocess.Popen[str]", sign: signal.Signals) -> None:
+def test_it_ends_in_seconds_with_open_pages_and_uploads(
+    process: "subprocess.Popen[str]", tmp_path: Path, sign: signal.Signals
+) -> None:
     url = address(process)
     heard: list[str] = []
     with httpx.Client(base_url=url, timeout=20, verify=NO_HTTPS) as client:
@@ -71,6 +74,8 @@ def test_it_ends_in_seconds_with_open_pages_and_uploads(process: "subprocess.Pop
         listeners = [threading.Thread(target=listen) for _ in range(3)]
         for listener in listeners:
             listener.start()
+        assert (tmp_path / "folder" / "cases" / case / "case.json").stat().st_mode & 0o077 == 0
+        assert resource.prlimit(process.pid, resource.RLIMIT_CORE) == (0, 0)
         with socket.create_connection(("127.0.0.1", int(url.strip("/").rpartition(":")[2]))) as uploading:
             head = f"POST /api/cases/{case}/files?name=x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n1"
             uploading.sendall(head.encode())
@@ -180,6 +185,13 @@ def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "fastapi", None)
     with pytest.raises(BratsError, match=r"pip install -c constraints\.txt -e '\.\[web\]'"):
         serve(checkpoint=(Path("x.ckpt"),))
+
+
+def test_the_token_is_kept_from_the_processes_that_read_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRATS_TOKEN", "short")
+    with pytest.raises(ConfigError, match="--token: expected at least 16"):  # it was read
+        serve(checkpoint=(Path("x.ckpt"),))
+    assert "BRATS_TOKEN" not in os.environ
 
 
 def test_the_commands_options_reach_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,8 @@
 """What happens to a case, as server-sent events."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 from brats_lightning.web.files.store import CaseStore
 from brats_lightning.web.limits import Refused
@@ -30,7 +31,7 @@ class Streams:
         """End all streams: the server stops. Called in the event loop's thread."""
         self._ended.set()
 
-    def of(self, case: str) -> AsyncIterator[bytes]:
+    async def of(self, case: str) -> AsyncIterator[bytes]:
         """Events of a case: how it is now, and after each change; `gone` when it was erased, which is the last.
 
         Raises:
@@ -39,9 +40,11 @@ class Streams:
         self._store.get(case)
         if self._open >= self._most:
             raise Refused(429, f"{self._open} pages wait for news already: close some, or ask for the case itself")
-        return self._stream(case)
+        stream = self._stream(case)
+        first = await anext(stream)  # which counts it, before anybody else asks
+        return _whole(first, stream)
 
-    async def _stream(self, case: str) -> AsyncIterator[bytes]:
+    async def _stream(self, case: str) -> AsyncGenerator[bytes, None]:
         self._open += 1
         ended = asyncio.create_task(self._ended.wait())
         try:
@@ -69,3 +72,10 @@ class Streams:
             return changed.done()
         finally:
             changed.cancel()
+
+
+async def _whole(first: bytes, stream: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    async with aclosing(stream):
+        yield first
+        async for event in stream:
+            yield event

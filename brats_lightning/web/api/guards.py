@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from brats_lightning.web.api.bodies import in_memory
-from brats_lightning.web.api.hosts import Hosts
+from brats_lightning.web.api.hosts import Hosts, address_of
 from brats_lightning.web.api.rates import Rate
 from brats_lightning.web.api.replies import Answer, TooOften, is_static, log, tell
 from brats_lightning.web.api.tokens import Tokens
@@ -48,9 +48,9 @@ class Guards:
 
     def client(self, scope: Scope) -> str:
         """Address of who asks: a proxy's last word on it, since what stands before that anybody may write."""
-        forwarded = Headers(scope=scope).get("x-forwarded-for", "") if self.behind_proxy else ""
+        forwarded = _last_word(Headers(scope=scope), "x-forwarded-for") if self.behind_proxy else ""
         address: str = (scope.get("client") or ("unknown", 0))[0]
-        return forwarded.rpartition(",")[2].strip() or address
+        return address_of(forwarded) or address
 
     def session(self, scope: Scope) -> str:
         """Session of a request's cookie, empty without one."""
@@ -113,8 +113,8 @@ class Guard:
         origin = headers.get("origin")
         scheme = scope["scheme"]
         if self.guards.behind_proxy:
-            scheme = headers.get("x-forwarded-proto", "https").rpartition(",")[2].strip()
-            host = headers.get("x-forwarded-host", host).rpartition(",")[2].strip()
+            scheme = _last_word(headers, "x-forwarded-proto") or "https"
+            host = _last_word(headers, "x-forwarded-host") or host
         guarded = scope["method"] not in READING or scope["path"].startswith("/api/")
         own = origin is None or self.guards.hosts.is_own(origin, scheme=scheme, host=host)
         if guarded and not (own and site in {"same-origin", "none"}):
@@ -145,6 +145,11 @@ def admit_token(guards: Guards, token: str, client: str) -> None:
     if not guards.tokens.is_right(token):
         _count(guards.wrong, client)
         raise Refused(401, "this is not the token that the server printed when it started")
+
+
+def _last_word(headers: Headers, name: str) -> str:
+    """Of a header that each proxy adds to: behind a comma, or, as HAProxy does, as one more header of this name."""
+    return ",".join(headers.getlist(name)).rpartition(",")[2].strip()
 
 
 def _count(rate: Rate, client: str, *, cost: int = 1) -> None:

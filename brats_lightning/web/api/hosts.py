@@ -84,6 +84,18 @@ def name_of(host: str) -> str | None:
     return None if found is None else found[1].lower().strip("[]").removesuffix(".") or None
 
 
+def address_of(text: str) -> str | None:
+    """The address without its port, which every connection has another of; None if it is none.
+
+    >>> [address_of(text) for text in ("10.0.0.1:4711", "[2001:db8::1]:4711", "2001:db8::1", "::ffff:10.0.0.1", "me")]
+    ['10.0.0.1', '2001:db8::1', '2001:db8::1', '10.0.0.1', None]
+    """
+    address = _address(text) or _address(name_of(text) or "")
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped  # or else all of IPv4 would be one subscriber of IPv6
+    return None if address is None else str(address)
+
+
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(name)

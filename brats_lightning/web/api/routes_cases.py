@@ -13,7 +13,6 @@ from fastapi.responses import StreamingResponse
 from brats_lightning.errors import BratsError
 from brats_lightning.web.api.schemas import REFUSALS, About, CaseId, Chosen, ChosenNetworks, Health
 from brats_lightning.web.api.services import DISCLAIMER, Services
-from brats_lightning.web.files.inputs import OPEN
 from brats_lightning.web.files.uploads import receive
 from brats_lightning.web.limits import Refused
 from brats_lightning.web.records import CaseRecord
@@ -99,7 +98,7 @@ class _Cases:
 
     async def events(self, case: CaseId) -> StreamingResponse:
         """What happens to a case, as server-sent events: `case`, now and at each change; `gone` when it was erased."""
-        stream = self._services.streams.of(case)
+        stream = await self._services.streams.of(case)
         # A proxy that buffers would hold events back.
         return StreamingResponse(stream, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
@@ -125,9 +124,7 @@ class _Cases:
 
     async def _choose(self, case: str, names: list[str]) -> CaseRecord:
         networks, needs = self._services.chosen(names)
-        if self._store.get(case).state not in OPEN:
-            raise Refused(409, "the case has been started: cancel it, or make a new one for other networks")
-        return await run_in_threadpool(self._store.update, case, networks=networks, needs=needs)
+        return await run_in_threadpool(self._store.choose_networks, case, networks=networks, needs=needs)
 
 
 async def _pieces(path: Path) -> AsyncIterator[bytes]:

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import nibabel.wrapstruct
 from brats_lightning.data import figshare
 from brats_lightning.data.grey_pictures import UnreadablePictureError, read_grey
 from brats_lightning.nifti import UnreadableVolumeError, read_grid
-from brats_lightning.nifti_header import GZIP, LARGEST_HEADER, image_kind
+from brats_lightning.nifti_header import GZIP, LARGEST_HEADER, header_of
 from brats_lightning.web.limits import MB, Limits, Refused
 
 Ending = Literal[".nii.gz", ".nii", ".png", ".jpg", ".mat", ".zip"]
@@ -25,6 +26,8 @@ _TRAILING = 1 << 20
 """Bytes that some programs leave behind the voxels."""
 _MOST_OBJECTS = 1000
 """Of an HDF5 file."""
+_MOST_LITRES = 128
+"""That an image shows: of a head some twenty."""
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _TAKEN = "send NIfTI (.nii, .nii.gz), PNG, JPEG, MATLAB 7.3 (.mat), or a zip of them"
 _UNREADABLE_HEADER = (
@@ -146,7 +149,8 @@ def _nifti(path: Path, ending: Ending, limits: Limits) -> Inspected:
         grid = read_grid(path)
     except UnreadableVolumeError as error:
         raise Refused(422, f"{error}: save the image again with the program that made it") from error
-    header = image_kind(start).header_class(start[: image_kind(start).header_class.sizeof_hdr], check=False)
+    _require_a_patients_size(shape, grid.spacing_mm)
+    header = header_of(start, check=False)
     lost = not int(header["qform_code"]) and not int(header["sform_code"])
     notes = ("its header does not say how it lies in the patient: the usual directions are assumed",) if lost else ()
     return Inspected(ending, shape, grid.spacing_mm[: len(shape)], size, notes)
@@ -155,8 +159,7 @@ def _nifti(path: Path, ending: Ending, limits: Limits) -> Inspected:
 def _claimed(start: bytes, limits: Limits) -> tuple[tuple[int, ...], int]:
     """Shape, and the byte behind the last voxel, as the header tells them."""
     try:
-        kind: Any = image_kind(start).header_class
-        header = kind(start[: kind.sizeof_hdr])
+        header = header_of(start)
         shape = tuple(int(size) for size in header.get_data_shape())
         dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
     except _UNREADABLE_HEADER as error:
@@ -182,6 +185,17 @@ def _require_few(shape: Sequence[int], limits: Limits) -> None:
         raise Refused(413, f"{what}: crop or resample it")
 
 
+def _require_a_patients_size(shape: Sequence[int], spacing_mm: Sequence[float]) -> None:
+    """Refuse voxels of a kilometre: resampled to millimetres, the smallest file would take all memory."""
+    across = [size * step for size, step in zip(shape, spacing_mm, strict=False)]
+    if math.prod(max(1.0, size) for size in across) > _MOST_LITRES * 1e6:
+        size = "×".join(f"{size:.4g}" for size in across)
+        what = (
+            f"expected an image of at most {_MOST_LITRES} litres, half a metre each way, its header tells of {size} mm"
+        )
+        raise Refused(422, f"{what}: set its voxel sizes right")
+
+
 def _length(stream: IO[bytes] | gzip.GzipFile, size: int, *, most: int) -> int:
     """Bytes of a stream, counted no further than just above the most that there may be."""
     while size <= most and (chunk := stream.read(_CHUNK)):
@@ -193,9 +207,11 @@ def _picture(path: Path, ending: Ending, limits: Limits) -> Inspected:
     from PIL import Image  # noqa: PLC0415 - few files need it
 
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            size = image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of what is odd about a picture
+            with Image.open(path, formats=("PNG", "JPEG")) as image:
+                size = image.size
+    except Exception:  # noqa: BLE001 - a damaged file can make Pillow raise anything
         size = (0, 0)  # `read_grey` says it better
     _require_few(size, limits)
     shape = read_grey(path).array.shape[:2]

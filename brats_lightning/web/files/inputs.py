@@ -91,6 +91,17 @@ def with_kind(record: CaseRecord, file: str, kind: Kind | None) -> CaseRecord:
     return _changed(record, files, {named.kind, kind})
 
 
+def with_networks(record: CaseRecord, networks: Sequence[str], needs: Sequence[Kind]) -> CaseRecord:
+    """The case with other networks to segment it.
+
+    Raises:
+        Refused: It is being segmented, or is done.
+    """
+    if record.state not in OPEN:
+        raise Refused(409, "the case has been started: cancel it, or make a new one for other networks")
+    return record.model_copy(update={"networks": list(networks), "needs": list(needs)})
+
+
 def file_of(record: CaseRecord, file: str) -> FileRecord:
     """One of its files.
 

@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -18,6 +19,7 @@ from brats_lightning.web.files.inputs import (
     require_room,
     with_file,
     with_kind,
+    with_networks,
     with_notes,
     without_file,
 )
@@ -26,6 +28,8 @@ from brats_lightning.web.records import CaseRecord, FileRecord, Kind
 
 _PASSING = {"stage", "percent", "position"}
 """Fields that a restart forgets, so that they need no disk."""
+_CLOCKS_DIFFER = 60.0
+"""Seconds by which a clock may be put back without a word."""
 _log = logging.getLogger(__name__)
 
 
@@ -226,6 +230,14 @@ class CaseStore:
         """
         return self._change(case, lambda record: with_kind(record, file, kind))
 
+    def choose_networks(self, case: str, *, networks: Sequence[str], needs: Sequence[Kind]) -> CaseRecord:
+        """Say what shall segment a case, and which modalities that needs.
+
+        Raises:
+            Refused: There is no such case, or it has been started.
+        """
+        return self._change(case, lambda record: with_networks(record, networks, needs))
+
     def erase(self, case: str) -> None:
         """Erase a case and all that it has, and what is being written for it: nothing brings it back.
 
@@ -238,6 +250,7 @@ class CaseStore:
     def erase_expired(self) -> list[str]:
         """Erase the cases whose time is over, and what nobody knows of; the ids of the former."""
         now = self._clock()
+        self._follow_clock(now)
         expired = [case for case, record in list(self._records.items()) if record.expires <= now]
         self._erase(expired)
         with self._lock:  # what remains was written by a worker whose case had gone
@@ -246,6 +259,13 @@ class CaseStore:
         for place in away:
             case_folders.remove(place)
         return expired
+
+    def _follow_clock(self, now: float) -> None:
+        """Where the clock was put back, a case made in the future is one of now: or else it would stay for years."""
+        for case, record in list(self._records.items()):
+            if record.created > now + _CLOCKS_DIFFER:
+                with suppress(Refused):
+                    self.update(case, created=now, expires=now + self.limits.keep_minutes * 60)
 
     def _erase(self, cases: Sequence[str]) -> None:
         for case in cases:

@@ -99,7 +99,7 @@ def _members(archive: zipfile.ZipFile, passed: Counter[str]) -> list[zipfile.Zip
     kept = []
     for member in members:
         parts = member.filename.replace("\\", "/").split("/")
-        if member.is_dir():
+        if not member.filename or member.is_dir():
             continue
         if ".." in parts or not parts[0] or parts[0].endswith(":"):
             passed["paths that lead out of it"] += 1

@@ -37,7 +37,7 @@ const app = {
   },
 
   /** Leaves a case that is no more. */
-  leave(id, sentence) {
+  leave(id, sentence, how) {
     forget(id);
     if (app.record?.id === id) {
       unwatch();
@@ -47,11 +47,13 @@ const app = {
       showScreen("drop");
       showRecent();
     }
-    app.notice(sentence);
+    app.notice(sentence, how);
   },
 
-  notice(sentence) {
+  /** Tells what has gone wrong or, where it is good, what has been done. */
+  notice(sentence, { good } = { good: false }) {
     byId("notice").hidden = !sentence;
+    byId("notice").classList.toggle("good", good);
     byId("notice-words").textContent = sentence;
   },
 
@@ -75,7 +77,7 @@ function watch(id) {
       run.heard(true);
       if (app.record?.id === record.id) app.update(record);
     },
-    onGone: () => app.leave(id, "This case has been erased."),
+    onGone: () => app.leave(id, "This case has been erased.", { good: true }),
     onLost: (closed) => {
       run.heard(false);
       if (!closed) return; // the browser tries again by itself
@@ -123,9 +125,11 @@ async function showRecent() {
     if (error.status === 404) forget(id);
     return null;
   })))).filter(Boolean);
+  const facts = ({ state, created, expires }) =>
+    `${STATES[state] ?? state}, opened at ${timeText(created)}, kept until ${timeText(expires)}`;
   byId("recent").replaceChildren(...found.map((each) => make("li", {},
     make("a", { href: `#${each.id}` }, each.name || "Case without a name"),
-    make("span", { className: "faint" }, `${STATES[each.state] ?? each.state}, until ${timeText(each.expires)}`))));
+    make("span", { className: "faint" }, facts(each)))));
   byId("recent-area").hidden = found.length === 0 || app.record !== null || byId("drop").hidden;
 }
 
@@ -197,6 +201,7 @@ byId("login-form").addEventListener("submit", async (event) => {
   }
   byId("token").value = "";
   await app.attempt(begin);
+  document.querySelector("main > section:not([hidden]) h1[tabindex]")?.focus();
 });
 byId("notice-close").addEventListener("click", () => app.notice(""));
 byId("new-case").addEventListener("click", () => { location.hash = ""; });

@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { byId, make, say, tick } from "./dom.js";
 import { droppedFiles, each, sorted } from "./sending.js";
-import { bytesText, listed, shapeText, titleOf } from "./words.js";
+import { bytesText, inOrder, listed, regionTitle, shapeText, titleOf } from "./words.js";
 
 const rows = new Map();
 const sendings = new Map();
@@ -42,13 +42,20 @@ export function prepare(whole) {
   onClick("example-button", async () => {
     byId("example-button").disabled = true;
     say("The example is being made.");
+    const wanted = chosenNetworks();
     try {
       app.enter(await api.example());
+      if (wanted?.length) app.update(await api.choose(app.record.id, wanted));
+      byId("start").focus(); // the button that was pressed is hidden now
+      say(hint(app.record));
     } finally {
       byId("example-button").disabled = false;
     }
   });
-  onClick("start", async () => app.update(await api.start(app.record.id)));
+  onClick("start", async () => {
+    app.notice("");
+    app.update(await api.start(app.record.id));
+  });
 }
 
 async function take(files) {
@@ -79,6 +86,7 @@ function sending(file) {
   button.addEventListener("click", () => {
     stop.abort();
     ended(file);
+    byId("choose-files-button").focus();
   });
   const row = make("li", { className: "sending" }, make("b", { className: "name" }, file.name), bar, state, button);
   byId("sendings").append(row);
@@ -108,11 +116,13 @@ async function sendOne(id, file) {
     if (error.name === "AbortError") return;
     one.row.className = "sending refused";
     one.bar.remove();
-    one.state.textContent = error.message;
+    const prefix = `${file.name}: `; // which the row says already
+    const words = error.message.startsWith(prefix) ? error.message.slice(prefix.length) : error.message;
+    one.state.textContent = words;
     one.button.textContent = "Dismiss";
     one.button.setAttribute("aria-label", `Dismiss ${file.name}`);
     one.refused = true;
-    say(`${file.name}: ${error.message}`);
+    say(prefix + words);
     show(app.record);
   }
 }
@@ -197,11 +207,15 @@ function fileRow(record, file) {
   options.unshift(make("option", { value: "" }, "Not used"));
   const select = make("select", { "aria-label": `What ${file.name} is` }, ...options);
   select.addEventListener("change", () =>
-    app.attempt(async () => app.update(await api.setKind(record.id, file.id, select.value || null))));
+    app.attempt(async () => {
+      app.update(await api.setKind(record.id, file.id, select.value || null));
+      say(hint(app.record));
+    }));
   const remove = quiet("Remove", `Remove ${file.name}`);
   remove.addEventListener("click", () => app.attempt(async () => {
     app.update(await api.remove(record.id, file.id));
     byId("choose-files-button").focus();
+    say(`${file.name} is removed. ${hint(app.record)}`);
   }));
   const facts = make("span", { className: "faint" }, `${shapeText(file)} · ${bytesText(file.bytes)}`);
   const name = make("b", { className: "name" }, file.name);
@@ -230,7 +244,7 @@ function showNetworks(record) {
   if (list.children.length === 0) {
     const onTick = () => app.attempt(choose);
     for (const { name, regions, slices } of networks) {
-      const words = `${name} (${regions.join(", ")}${slices ? "; single slices" : ""})`;
+      const words = `${name} (${inOrder(regions).map(regionTitle).join(", ")}${slices ? "; single slices" : ""})`;
       list.append(tick("network", words, { value: name, checked: false, onTick }));
     }
   } else if (!record && chosenNetworks().length) return;

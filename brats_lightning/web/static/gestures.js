@@ -4,6 +4,7 @@ import { Viewer } from "./viewer.js";
 
 const PIXELS_A_SLICE = 40; // of a touchpad, which sends many small turns of the wheel
 const MOST = 5;
+const FINGER_TREMBLES = 6; // pixels
 
 /** Lets the stage's mouse, fingers and keys move the viewer; `commands` maps further keys to functions. */
 export function listen(stage, viewer, commands) {
@@ -55,20 +56,46 @@ function rightDrag(stage, viewer) {
   window.addEventListener("mouseup", () => { last = null; });
 }
 
-/** Two fingers magnify; one moves the crosshair, which NiiVue does itself. */
+/** One finger moves the crosshair, two magnify; in 3-D NiiVue turns the picture with one. */
 function fingers(stage, viewer) {
   let apart = 0;
+  let first = null; // where a finger that is alone has begun
+  let moved = false;
   const distance = ({ touches: [one, other] }) =>
     Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY) || 1;
-  const take = (event) => {
-    if (event.touches.length < 2) return;
-    event.stopPropagation();
-    event.preventDefault();
-    if (event.type === "touchmove" && apart && viewer.settings) viewer.zoom(distance(event) / apart);
-    apart = distance(event);
+  const begin = (event) => {
+    const [one] = event.touches;
+    const alone = event.touches.length === 1;
+    first = alone && viewer.settings && viewer.planeAt(one.clientX, one.clientY) !== "3-D" ? one : null;
+    moved = false;
+    return first !== null || !alone;
   };
-  stage.addEventListener("touchstart", take, { capture: true, passive: false });
-  stage.addEventListener("touchmove", take, { capture: true, passive: false });
+  const follow = (event) => {
+    const [one] = event.touches;
+    if (event.touches.length > 1) {
+      if (apart && viewer.settings) viewer.zoom(distance(event) / apart);
+      return true;
+    }
+    if (first === null) return false;
+    moved ||= Math.hypot(one.clientX - first.clientX, one.clientY - first.clientY) > FINGER_TREMBLES;
+    if (moved) viewer.moveToPoint(one.clientX, one.clientY);
+    return true;
+  };
+  const end = () => {
+    if (first === null) return false;
+    if (!moved) viewer.moveToPoint(first.clientX, first.clientY);
+    first = null;
+    return true;
+  };
+  for (const [type, act] of Object.entries({ touchstart: begin, touchmove: follow, touchend: end })) {
+    stage.addEventListener(type, (event) => {
+      const own = act(event);
+      apart = event.touches.length > 1 ? distance(event) : 0;
+      if (!own) return;
+      event.stopPropagation();
+      event.preventDefault();
+    }, { capture: true, passive: false });
+  }
 }
 
 function keys(stage, viewer, commands) {

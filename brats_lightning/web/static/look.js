@@ -3,11 +3,11 @@
 import { api } from "./api.js";
 import { byId, choice, make, slider, tick } from "./dom.js";
 import { listen } from "./gestures.js";
-import { scoreTable, sizeTables } from "./numbers.js";
+import { scoreTable, scoreWords, sizeTables, sizeWords } from "./numbers.js";
 import * as stills from "./stills.js";
 import * as take from "./take.js";
 import { AnotherCase, Viewer } from "./viewer.js";
-import { number, placeText, SEGMENTATIONS, titleOf } from "./words.js";
+import { listed, number, placeText, SEGMENTATIONS, titleOf } from "./words.js";
 
 const NARROW = 700;
 const DIFFERENCE = [
@@ -31,6 +31,7 @@ const BELONGS = {
   both: ["both"],
   drawn: ["prediction", "reference", "difference"],
 };
+const SEGMENTED = ["prediction", "reference", "both"];
 let app = null;
 let viewer = null;
 let shownCase = "";
@@ -47,6 +48,12 @@ export function prepare(whole) {
 
 export function show(record) {
   byId("sizes").replaceChildren(...sizeTables(record));
+  byId("size-words").textContent = sizeWords(record);
+  byId("score-words").textContent = scoreWords(record);
+  byId("side-words").textContent =
+    record.view?.placed ? "The patient’s right is on the left." : "A picture does not say which side is which.";
+  byId("made-by").hidden = app.about.networks.length < 2;
+  byId("made-by").textContent = `Segmented by ${listed(record.networks)}.`;
   byId("scores").replaceChildren(...(Object.keys(record.scores).length ? [scoreTable(record)] : []));
   byId("look-notes").replaceChildren(...record.notes.map((note) => make("li", {}, note)));
   take.show(record);
@@ -87,7 +94,7 @@ async function showViewer(record) {
     if (!viewer.view.tissues.some((tissue) => tissue.value === value)) now.tissues.add(value);
   }
   viewer.view = record.view;
-  if (!kinds.some(([name]) => name === now.overlay)) now.overlay = "prediction";
+  for (const name of ["overlay", "before"]) if (!kinds.some(([each]) => each === now[name])) now[name] = "prediction";
   buildControls(record.view, kinds);
   await draw();
   byId("stage").dataset.state = "ready";
@@ -109,6 +116,7 @@ function beginning(view) {
     image: view.images.includes("t2f") ? "t2f" : view.images[0], // the whole tumour is bright on FLAIR
     plane: flat || innerWidth < NARROW ? "axial" : "all",
     overlay: "prediction",
+    before: "prediction", // to which the keys that change the overlay for a moment come back
     outline: false,
     opacity: 0.45,
     tissues: new Set(view.tissues.map(({ value }) => value)),
@@ -129,9 +137,9 @@ function opened() {
     m: () => choose("plane", "all"),
     v: () => choose("plane", "3-D"),
     o: () => choose("drawn", now.outline ? "filled" : "outline"),
-    h: () => choose("overlay", now.overlay === "none" ? "prediction" : "none"),
-    u: () => choose("overlay", now.overlay === "entropy" ? "prediction" : "entropy"),
-    d: () => choose("overlay", now.overlay === "difference" ? "prediction" : "difference"),
+    h: () => choose("overlay", now.overlay === "none" ? now.before : "none"),
+    u: () => choose("overlay", now.overlay === "entropy" ? now.before : "entropy"),
+    d: () => choose("overlay", now.overlay === "difference" ? now.before : "difference"),
     "[": () => setOpacity(now.opacity - 0.1),
     "]": () => setOpacity(now.opacity + 0.1),
     "?": () => byId("keys-dialog").showModal(),
@@ -186,11 +194,12 @@ function draw() {
 
 function buildControls(view, kinds) {
   const set = (name) => (value) => {
+    if (SEGMENTED.includes(now[name])) now.before = now[name];
     now[name] = value;
     redraw();
   };
-  const ticks = (group, entries) => make("fieldset", { className: "control", id: `control-${group}` },
-    make("legend", {}, "Regions"), ...entries.map(({ title, value, colour }) => tick(group, title, {
+  const ticks = (group, name, entries) => make("fieldset", { className: "control", id: `control-${group}` },
+    make("legend", {}, name), ...entries.map(({ title, value, colour }) => tick(group, title, {
       value: String(value), checked: now[group].has(value), colour,
       onTick: (on) => {
         now[group][on ? "add" : "delete"](value);
@@ -204,8 +213,8 @@ function buildControls(view, kinds) {
     picked("image", "Image", view.images.map((name) => [name, titleOf(name)])),
     !flat && picked("plane", "View", planes),
     picked("overlay", "Overlay", kinds.map(([name, title]) => [name, title])),
-    ticks("tissues", view.tissues),
-    ticks("parts", DIFFERENCE),
+    ticks("tissues", "Regions", view.tissues),
+    ticks("parts", "Whole tumour", DIFFERENCE),
     make("p", { className: "control faint", id: "control-both" }, "The result is filled, the reference is outlined."),
     make("div", { className: "control", id: "control-heat" }, make("span", { className: "title" }, "Uncertainty"),
       make("div", { className: "heat" }),
@@ -215,8 +224,8 @@ function buildControls(view, kinds) {
     }),
     slider("opacity", "Opacity", { low: 0.05, high: 1, step: 0.05, value: now.opacity, onMove: set("opacity") }),
     !flat && slider("slice", "Slice", { low: 1, high: view.shape[2], step: 1, value: 1, onMove: toSlice }),
-    slider("level", "Brightness", { low: 0, high: 1, value: 0, onMove: toWindow }),
-    slider("width", "Contrast", { low: 0, high: 1, value: 0, onMove: toWindow }),
+    slider("level", "Window level", { low: 0, high: 1, value: 0, onMove: toWindow }),
+    slider("width", "Window width", { low: 0, high: 1, value: 0, onMove: toWindow }),
     make("button", { type: "button", id: "reset", className: "quiet" }, "Reset the view"),
   ];
   byId("controls").replaceChildren(...controls.filter(Boolean));
@@ -245,7 +254,9 @@ function tell() {
     input.setAttribute("aria-valuetext", `${reading.voxel[axis] + 1} of ${view.shape[axis]}`);
     input.labels[0].textContent = `Slice ${reading.voxel[axis] + 1} of ${view.shape[axis]}`;
   }
-  const place = view.placed ? placeText(reading.mm) : `column ${reading.voxel[0]}, row ${reading.voxel[1]}`;
+  // A picture is held as if its columns ran to the left and its rows to the back, and RAS order has both reversed.
+  const [column, row] = [0, 1].map((each) => view.shape[each] - 1 - reading.voxel[each]);
+  const place = view.placed ? placeText(reading.mm) : `column ${column}, row ${row}`;
   const name = (value) => view.tissues.find((tissue) => tissue.value === value)?.name ?? "–";
   const read = view.images.filter((kind) => kind in reading.values);
   const segmented = Object.keys(SEGMENTATIONS).filter((each) => each in reading.labels);

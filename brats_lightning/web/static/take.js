@@ -45,7 +45,7 @@ export function prepare(whole) {
     dialog.close();
     const { id } = app.record;
     await api.erase(id);
-    app.leave(id, "The case has been erased from the server.");
+    app.leave(id, "The case has been erased from the server.", { good: true });
   }));
 }
 
@@ -73,7 +73,10 @@ function referenceWords(record) {
 
 export function show(record) {
   const has = record.files.some(({ kind }) => kind === "seg");
-  if (byId("reference-bar").hidden) byId("reference-words").textContent = referenceWords(record);
+  const words = referenceWords(record);
+  const place = byId("reference-words");
+  // Only what is new: each change is read aloud.
+  if (byId("reference-bar").hidden && place.textContent !== words) place.textContent = words;
   byId("reference-words").className = record.failed.compare ? "error" : "";
   byId("reference-button").textContent = has ? "Another reference" : "Add a reference";
   byId("reference-button").disabled = record.working.includes("compare");
@@ -88,7 +91,8 @@ function downloads(record) {
     const save = link(api.result(record.id, name, { download: true }), { download: "", className: "button" }, title);
     const seen = api.result(record.id, name);
     const open = name === "report.html" && link(seen, { target: "_blank", rel: "noopener" }, "Open");
-    return make("li", {}, save, make("span", { className: "faint" }, words, open && " · ", open));
+    const again = record.working.some((work) => WORKS[work]?.includes(name)) && " · being made anew …";
+    return make("li", {}, save, make("span", { className: "faint" }, words, open && " · ", open, again));
   });
   for (const [work, names] of Object.entries(WORKS)) {
     const titles = FILES.filter(([name]) => names.includes(name)).map(([, title]) => title);

@@ -8,6 +8,7 @@ import { drawnBySoftware, greyWindow, scaled, unpacked } from "./volumes.js";
 const TYPES = { axial: 0, coronal: 1, sagittal: 2, all: 3, "3-D": 4 };
 const ACROSS = { axial: 2, coronal: 1, sagittal: 0 };
 const SHOW_RENDER = { never: 0, always: 1 };
+const CROSSHAIR_MM = 1; // a line of less than a pixel may fall between two of them and be missing
 const DRAG = { none: 0, pan: 3, crosshair: 8 };
 
 /** Thrown where a volume has come for a case that has been left. */
@@ -47,7 +48,7 @@ export class Viewer {
     if (this.#nv) return;
     const nv = new niivue.Niivue({
       backColor: [0, 0, 0, 1], crosshairColor: [0.55, 0.6, 0.66, 1], crosshairGap: 12,
-      crosshairWidth: 0.5, crosshairWidthUnit: "mm",
+      crosshairWidth: CROSSHAIR_MM, crosshairWidthUnit: "mm",
       fontColor: [0.75, 0.78, 0.82, 1], isRadiologicalConvention: true, sagittalNoseLeft: true,
       multiplanarShowRender: SHOW_RENDER.always, multiplanarPadPixels: 6, clipPlaneColor: [0, 0, 0, 0],
       clipPlaneHotKey: "", cycleClipPlaneHotKey: "", viewModeHotKey: "", dragAndDropEnabled: false,
@@ -174,11 +175,22 @@ export class Viewer {
     this.moveTo(this.voxel.map((each, direction) => each + (direction === axis ? by : 0)));
   }
 
-  /** Plane at a point of the screen, or null where there is none. */
-  planeAt(x, y) {
+  #onCanvas(x, y) {
     const box = this.#canvas.getBoundingClientRect();
     const ratio = this.#nv.uiData.dpr;
-    const tile = this.#nv.tileIndex((x - box.left) * ratio, (y - box.top) * ratio);
+    return [(x - box.left) * ratio, (y - box.top) * ratio];
+  }
+
+  /** Moves the crosshair to a point of the screen, where there is a plane. */
+  moveToPoint(x, y) {
+    const place = this.#nv.canvasPos2frac(this.#onCanvas(x, y));
+    if (!(place[0] >= 0)) return;
+    this.moveTo(this.view.shape.map((size, axis) => Math.floor(place[axis] * size)));
+  }
+
+  /** Plane at a point of the screen, or null where there is none. */
+  planeAt(x, y) {
+    const tile = this.#nv.tileIndex(...this.#onCanvas(x, y));
     const type = this.#nv.screenSlices[tile]?.axCorSag;
     return Object.keys(TYPES).find((plane) => TYPES[plane] === type) ?? null;
   }
@@ -227,6 +239,7 @@ export class Viewer {
     // What lies under the crosshair stays where it is; unmagnified, the whole slice is in the middle again.
     const pan = [0, 1, 2].map((axis) => (next === 1 ? 0 : old[axis] + (old[3] - next) * centre[axis]));
     nv.scene.pan2Dxyzmm = [...pan, next];
+    nv.opts.crosshairWidth = CROSSHAIR_MM / next;
     this.redraw();
   }
 
@@ -246,6 +259,7 @@ export class Viewer {
   /** Place and magnification in the beginning; in 3-D from the front, with the right on the left as in planes. */
   #stand() {
     this.#nv.scene.pan2Dxyzmm = [0, 0, 0, 1];
+    this.#nv.opts.crosshairWidth = CROSSHAIR_MM;
     this.#nv.scene.volScaleMultiplier = 1.5;
     this.#nv.setRenderAzimuthElevation(200, 15);
     this.moveTo(this.view.centre);

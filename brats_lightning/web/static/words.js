@@ -35,11 +35,14 @@ export function shapeText(file) {
 /** A number, or a dash where there is none. */
 export const number = (value, digits) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 
-/** When a case will be gone, as a clock shows it. */
+/** A moment as a clock shows it, with the day where it is not today. */
 export function timeText(seconds) {
   const when = new Date(seconds * 1000);
   const clock = when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  return when.toDateString() === new Date().toDateString() ? clock : `${clock} on ${when.toLocaleDateString()}`;
+  const [day, today] = [when, new Date()].map((each) => new Date(each).setHours(12, 0, 0, 0));
+  const days = Math.round((day - today) / 864e5); // summer time makes a day an hour longer or shorter
+  if (Math.abs(days) > 1) return `${clock} on ${when.toLocaleDateString([], { day: "numeric", month: "long" })}`;
+  return `${clock}${["", " tomorrow", " yesterday"].at(days)}`;
 }
 
 export function spanText(minutes) {

@@ -29,8 +29,8 @@ def require_networks(wanted: Sequence[str], offered: Mapping[str, Offered]) -> l
     if len({offered[name].speaks for name in chosen}) > 1:
         raise Refused(
             422,
-            f"{' and '.join(chosen)} differ in their modalities, labels or regions, so that they cannot decide "
-            "together: choose one of them",
+            f"{', '.join(chosen[:-1])} and {chosen[-1]} differ in their modalities, labels or regions, so that they "
+            "cannot decide together: choose one of them",
         )
     return chosen
 

@@ -7,6 +7,8 @@ from brats_lightning.web.work.messages import Outcome
 
 OF_THE_REPORT = ("pictures/", "report.html")
 """What a new report takes the place of."""
+ON_THE_REFERENCE = "the reference is "
+"""How notes begin that hold for one reference alone."""
 
 
 class Changes(TypedDict, total=False):
@@ -46,7 +48,7 @@ def ended(record: CaseRecord, work: Work, outcome: Outcome) -> Changes:
     added: Changes = {
         "results": list(dict.fromkeys([*_still_true(record, work), *outcome.results])),
         "sizes": {**record.sizes, **outcome.sizes},
-        "notes": list(dict.fromkeys([*record.notes, *outcome.notes])),
+        "notes": list(dict.fromkeys([*_notes(record, work), *outcome.notes])),
         "working": [name for name in record.working if name != work],
     }
     if outcome.view is not None:
@@ -65,7 +67,7 @@ def went_wrong(record: CaseRecord, work: Work, sentence: str) -> Changes:
     if work == "segment":
         return {"state": "failed", "error": sentence, "stage": "", "percent": 0, "position": None}
     working = [name for name in record.working if name != work]
-    return {"working": working, "failed": {**record.failed, work: sentence}}
+    return {"working": working, "failed": {**record.failed, work: sentence}, "notes": _notes(record, work)}
 
 
 def following(record: CaseRecord, work: Work) -> list[Work]:
@@ -90,6 +92,12 @@ def has_reference(record: CaseRecord) -> bool:
 def same_inputs(record: CaseRecord, other: CaseRecord) -> bool:
     """Whether two records of a case are of the same files, so that work on one is good for the other."""
     return {(file.id, file.kind) for file in record.files} == {(file.id, file.kind) for file in other.files}
+
+
+def _notes(record: CaseRecord, work: Work) -> list[str]:
+    if work != "compare" and has_reference(record):
+        return record.notes
+    return [note for note in record.notes if not note.startswith(ON_THE_REFERENCE)]
 
 
 def _still_true(record: CaseRecord, work: Work) -> list[str]:

@@ -9,12 +9,14 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brats_lightning.errors import BratsError
+from brats_lightning.web.limits import FULL, disk_refusal
 from brats_lightning.web.work.messages import (
     Failure,
     Job,
@@ -37,6 +39,7 @@ SECONDS_BETWEEN = 0.2
 """From one word on the progress to the next."""
 BESIDES = 5
 """How far work without networks stands back where a network needs the same cores."""
+OUT_OF_MEMORY = Path("/proc/self/oom_score_adj")
 _log = logging.getLogger(__name__)
 
 
@@ -78,6 +81,7 @@ def work(connection: Connection, setup: Setup) -> None:
         setup: Networks, device and options.
     """
     _quieten()
+    _be_given_up_first()
     if not setup.checkpoints:
         os.nice(BESIDES)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process: the server ends this one
@@ -112,7 +116,7 @@ def answer(job: Job, networks: "Networks", tell: Teller) -> Said:
     except StopAskedError:
         return Stopped()
     except BratsError as error:
-        return Failure(sentence=str(error))
+        return Failure(sentence=_on_a_page(error, Path(job.folder)))
     except (EOFError, BrokenPipeError):
         raise
     except Exception as error:  # noqa: BLE001 - one case's trouble must not be the next one's
@@ -133,6 +137,16 @@ def _place(error: Exception) -> str:
     return f"{type(error).__name__} at {' '.join(lines)}"
 
 
+def _on_a_page(error: BaseException, folder: Path) -> str:
+    """A sentence of this package's, without the place where the server keeps its cases, which is nobody's business."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in FULL:
+            return str(disk_refusal(cause))
+        cause = cause.__cause__
+    return str(error).replace(f"{folder}/", "") if folder.is_absolute() else str(error)
+
+
 def _in_words(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "the machine has too little memory for this case: try a smaller one, or ask who runs the server"
@@ -149,6 +163,12 @@ def _quieten() -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     _log.addHandler(handler)
     _log.propagate = False
+
+
+def _be_given_up_first() -> None:
+    """Where memory runs out, the system ends this process, which starts anew, and not the server."""
+    with suppress(OSError):  # of Linux alone
+        OUT_OF_MEMORY.write_text("500", encoding="ascii")
 
 
 def end_with_the_server() -> None:

@@ -144,6 +144,18 @@ def test_guessing_tokens_is_slow() -> None:
     assert ask(TOKEN) == 429
 
 
+def test_behind_a_proxy_nobody_guesses_as_somebody_else() -> None:
+    guarded = client(Guards(tokens=Tokens(TOKEN), behind_proxy=True))
+
+    def ask(*forwarded: str) -> int:
+        headers = [("authorization", "Bearer guess"), *(("x-forwarded-for", word) for word in forwarded)]
+        return guarded.get("/api/x", headers=headers).status_code
+
+    # HAProxy adds a header of its own behind that of the client; others add a port, which is new each time.
+    assert [ask(f"10.0.0.{number}", f"192.0.2.1:{4000 + number}") for number in range(12)] == [401] * 10 + [429] * 2
+    assert ask("192.0.2.1", "::ffff:192.0.2.2") == 401  # who is another
+
+
 def test_a_token_that_can_be_guessed_or_sent_by_no_header_is_refused() -> None:
     for token in ("", "short", "ΩΩΩΩΩΩΩΩΩΩΩΩΩΩΩΩ", "sixteen letters\n or more"):
         with pytest.raises(ConfigError, match="--token"):

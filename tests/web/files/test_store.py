@@ -230,6 +230,27 @@ def test_threads_do_not_lose_each_others_changes(store: CaseStore) -> None:
         assert written == store.get(case)
 
 
+def test_networks_are_chosen_before_a_case_is_started(store: CaseStore) -> None:
+    case = made(store)
+    assert store.choose_networks(case, networks=["b"], needs=["t2f"]).missing == ["t2f"]
+    for state in ("queued", "running", "done"):
+        store.update(case, state=state)
+        with pytest.raises(Refused, match="started") as refused:
+            store.choose_networks(case, networks=["c"], needs=[])
+        assert refused.value.status == 409
+    assert store.get(case).networks == ["b"]
+
+
+def test_a_case_of_the_future_does_not_stay_for_years(store: CaseStore, clock: Clock) -> None:
+    clock.now = 1e9
+    case = made(store)
+    clock.now = 2000.0  # put right
+    assert store.erase_expired() == []
+    assert store.get(case).expires == 2000 + 600
+    clock.now += 601
+    assert store.erase_expired() == [case]
+
+
 def test_what_is_missing_and_its_name_follow_from_the_files(store: CaseStore, put: Put) -> None:
     case = made(store)
     assert store.get(case).missing == ["t1n", "t1c"]

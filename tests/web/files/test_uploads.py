@@ -72,7 +72,7 @@ def test_each_file_gets_the_ending_of_its_content_and_none_of_its_name(
 ) -> None:
     contents = {
         "../../T1.exe": (IMAGE, ".nii", "t1n"),
-        "a/b/FLAIR.nii": (gzip.compress(IMAGE), ".nii.gz", "t2f"),
+        "a/b/FLAIR.nii": (gzip.compress(IMAGE, mtime=0), ".nii.gz", "t2f"),
         "<script>.jpg": (picture(), ".png", None),
         "x\0y.png": (picture(kind="JPEG"), ".jpg", None),
         "slice.mat": (matlab(tmp_path / "slice"), ".mat", None),
@@ -114,7 +114,7 @@ def test_a_picture_is_taken_for_the_only_modality_of_its_network(
         (packed({"t1.nii": IMAGE + bytes(6_000_000)}), 413),
         (packed({f"{number}.nii": IMAGE for number in range(6)}), 413),
         (IMAGE[:-1], 422),
-        (gzip.compress(IMAGE)[:-1], 422),
+        (gzip.compress(IMAGE, mtime=0)[:-1], 422),
         (packed({"t1.nii": IMAGE})[:-1], 422),
         (packed({"t1.nii": IMAGE[:-1]}), 422),
     ],
@@ -271,7 +271,7 @@ def test_a_zip_becomes_its_images_and_words_for_the_rest(upload: Upload, store: 
     content = packed(
         {
             "P7/T1.nii": IMAGE,
-            "P7/../../FLAIR.nii.gz": gzip.compress(IMAGE),
+            "P7/../../FLAIR.nii.gz": gzip.compress(IMAGE, mtime=0),
             "P7/sub/P7_flair.nii.gz": gzip.compress(nifti(affine=False)),
             "P7/t2.nii": IMAGE[:-1],
             "P7/report.pdf": b"%PDF",

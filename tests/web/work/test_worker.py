@@ -1,6 +1,7 @@
 """The worker: what it tells, when it stops, that it dies with the server; and the real one behind a real queue."""
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -28,6 +29,33 @@ from tests.conftest import WriteCase
 from tests.web.put_cases import put_folder, write_network
 
 JOB = Job(work="segment", folder="", record=CaseRecord(id="x", name="", created=0, expires=1))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_nobody_is_told_where_cases_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    folder = tmp_path / "cases" / "secret"
+
+    def fail(*_: object) -> NoReturn:
+        path = folder / "work" / "mask.nii.gz"
+        raise BratsError(f"{path} could not be written") from OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(worker, "_task", fail)
+    said = worker.answer(JOB.model_copy(update={"folder": str(folder)}), None, None)  # type: ignore[arg-type]
+    assert isinstance(said, Failure)
+    assert str(tmp_path) not in said.sentence
+    assert "secret" not in said.sentence
+    assert ("disk is full: erase cases" in said.sentence) == (number == errno.ENOSPC)
+
+
+def test_where_memory_runs_out_the_worker_goes_before_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = tmp_path / "oom_score_adj"
+    monkeypatch.setattr(worker, "OUT_OF_MEMORY", score)
+    worker._be_given_up_first()
+    assert 0 < int(score.read_text()) <= 1000
+    monkeypatch.setattr(worker, "OUT_OF_MEMORY", tmp_path / "no such folder" / "x")
+    worker._be_given_up_first()  # another system: nothing happens
 
 
 def test_progress_is_told_at_each_stage_and_a_few_times_a_second() -> None:

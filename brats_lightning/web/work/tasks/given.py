@@ -13,6 +13,7 @@ from brats_lightning.errors import BratsError, DatasetError
 from brats_lightning.labels import MASK, MODALITIES, Modality
 from brats_lightning.nifti import UnreadableVolumeError
 from brats_lightning.web.records import CaseRecord
+from brats_lightning.web.work.tasks.wording import cure_on_a_page
 
 OTHERWISE = "2023"
 """Whose label values cases of no edition get, as with `brats predict`."""
@@ -53,9 +54,9 @@ class Given:
     def sentence(self, error: BratsError) -> str:
         """An error as the user of a page can understand it: there is one case, and the files' names are theirs."""
         if not isinstance(error, DatasetError):
-            return self.in_words(str(error))
+            return self.in_words(cure_on_a_page(str(error)))
         said = dict.fromkeys(
-            f"{problem.file}: {problem.what}; {problem.cure}" if problem.file else f"{problem.what}; {problem.cure}"
+            cure_on_a_page(f"{problem.file}: " * bool(problem.file) + f"{problem.what}; {problem.cure}")
             for problem in error.problems
         )
         return self.in_words("; ".join(said))

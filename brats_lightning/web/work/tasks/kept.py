@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from brats_lightning.errors import BratsError
 from brats_lightning.web.records import Record
+from brats_lightning.whole_files import whole_file
 
 RECORD = "mask.json"
 
@@ -19,7 +20,8 @@ class SegmentedAs(Record):
 
     def write(self, folder: Path) -> None:
         """Put it beside the mask."""
-        (folder / RECORD).write_text(self.model_dump_json(), encoding="utf-8")
+        with whole_file(folder / RECORD) as half:
+            half.write_text(self.model_dump_json(), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> "SegmentedAs":

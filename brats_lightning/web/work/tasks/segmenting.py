@@ -19,6 +19,7 @@ from brats_lightning.web.work.tasks.kept import RECORD, SegmentedAs, discard_all
 from brats_lightning.web.work.tasks.networks import Networks
 from brats_lightning.web.work.tasks.sizes import sizes_of
 from brats_lightning.web.work.tasks.viewing import write_entropy, write_images, write_labels
+from brats_lightning.web.work.tasks.wording import wanted_on_a_page
 
 MASK_NAME = "mask"
 READING, NETWORK, BACK, WRITING, MEASURING = (
@@ -76,7 +77,8 @@ def segment(
     sizes = sizes_of(labels, told_by(edition, labels), spacing_mm=view.spacing_mm, placed=view.placed)
     discard_all(given.folder)
     keep([RECORD, *results], scratch, given.folder)
-    said = [given.in_words(note) for note in (*loaded.samples[0].notes, *notes, *more)]
+    odd = [note for note in loaded.samples[0].notes if wanted_on_a_page(note)]
+    said = [given.in_words(note) for note in (*odd, *notes, *more)]
     return Outcome(results=results, sizes={"prediction": sizes}, view=view, notes=said)
 
 
