@@ -5,7 +5,7 @@ READY := .venv/ready
 # One more than there are cores: some tests wait for SLURM, for a server or for other processes.
 WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 
-.PHONY: help demo test check format setup clean
+.PHONY: help demo test check audit oldest newest format setup clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -42,9 +42,28 @@ check: $(READY)  ## format, lint, types, import contract, fast tests
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow" -q
 
+audit: $(READY)  ## known vulnerabilities of the pinned packages (asks PyPI), and bandit on the code
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt bandit pip-audit
+	$(BIN)/bandit --quiet --recursive --severity-level medium --skip B104,B301,B310 brats_lightning
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+oldest:  ## fast tests with the oldest version of each package that pyproject.toml allows
+	$(PYTHON) -m venv .venv-oldest
+	$(PYTHON) .ci/oldest.py > .venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt torch
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-oldest/constraints.txt -e '.[dev]'
+	.venv-oldest/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow" -q -W ignore
+
+newest:  ## fast tests with the newest version of each package, and PyTorch as pinned
+	$(PYTHON) -m venv .venv-newest
+	grep '^torch==' constraints.txt > .venv-newest/constraints.txt
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-newest/constraints.txt torch
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-newest/constraints.txt -e '.[dev]'
+	.venv-newest/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow" -q
+
 format: $(READY)  ## put code into the house's form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove .venv and what tools have left
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oldest .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
