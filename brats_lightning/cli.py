@@ -27,7 +27,9 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "phantom": Command("write seeded synthetic cases as a BraTS 2021 folder", "phantom.folder:phantom"),
-    "check": Command("list everything that is wrong with a folder of cases", "data.check:check"),
+    "check": Command(
+        "look through a folder of cases: problems, oddities, numbers", "reports.data_report.command:check"
+    ),
     "cache": Command(
         "preprocess the cases of a configuration ahead of training", "experiment.commands:cache", True, stops=True
     ),

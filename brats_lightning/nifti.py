@@ -4,9 +4,9 @@ Axes are (X, Y, Z) as stored; `Grid.affine` maps voxel indices to millimetres in
 """
 
 import gzip
+import io
 import logging
 import math
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +19,12 @@ import nibabel.spatialimages
 import nibabel.wrapstruct
 import numpy as np
 import numpy.typing as npt
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
-from brats_lightning.nifti_header import GZIP, geometry, image_kind, quirks, read_header
+from brats_lightning.metaimage import read_metaimage
+from brats_lightning.nifti_header import GZIP, LARGEST_HEADER, geometry, header_of, quirks, read_header, unpacked
+from brats_lightning.whole_files import flush, whole_file
 
 SAME_GRID_MM = 0.05
 """Two grids are one when no corner of the volume lies further apart than this."""
@@ -30,9 +33,15 @@ INTEGER_TOLERANCE = 1e-3
 PROBABILITY_STEPS = 1024
 """Probabilities are written in this many steps. A power of two, so that fractions end early: a quarter of the size."""
 
+LARGEST_MM = 1e6
+"""A header whose numbers place voxels further out than a kilometre tells of no patient."""
+LEFT_BEHIND = 1 << 20
+"""Bytes that some programs leave behind the voxels."""
+
 _UNREADABLE = (
     OSError,
     ValueError,
+    OverflowError,
     RuntimeError,
     nibabel.filebasedimages.ImageFileError,
     nibabel.spatialimages.HeaderDataError,
@@ -172,7 +181,8 @@ def read_grid(path: Path) -> Grid:
         return read_volume(path).grid
     try:
         header = read_header(path)
-        return _grid(header.get_data_shape(), header.get_best_affine())
+        with np.errstate(all="ignore"):  # numbers without sense are refused, and not worth a warning
+            return _grid(header.get_data_shape(), header.get_best_affine())
     except (EOFError, zlib.error, *_UNREADABLE) as error:
         raise UnreadableVolumeError("no readable NIfTI header") from error
 
@@ -214,17 +224,11 @@ def write_volume(
     content = header.binaryblock + bytes(header.single_vox_offset - header.sizeof_hdr) + voxels
     if path.name.endswith(".gz"):
         content = gzip.compress(content, compresslevel=1, mtime=0)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut could leave the name with nothing behind it
+    with whole_file(path) as half:
+        half.write_bytes(content)
+        flush(half)  # what is read back shall be what the disk has
         if verify:
-            verify_volume(temporary, array, grid, like=like)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            verify_volume(half, array, grid, like=like)
 
 
 def write_probability(
@@ -281,24 +285,33 @@ def _put_geometry(header: Any, grid: Grid, like: Path | None) -> None:
 
 def _read_nifti(path: Path) -> Volume:
     content = path.read_bytes()
-    if content[:2] == GZIP:
-        content = gzip.decompress(content)
-    kind = image_kind(content)
-    image = kind.from_bytes(content)
-    if len(image.shape) not in (2, 3, 4) or 0 in image.shape:
-        raise ValueError(f"expected two to four dimensions, found shape {image.shape}")
-    claimed = math.prod(map(int, image.shape)) * image.header.get_data_dtype().itemsize
-    if claimed > len(content):  # before memory is taken for them
+    packed = content[:2] == GZIP
+    start = unpacked(content, most=LARGEST_HEADER)[0] if packed else content[:LARGEST_HEADER]
+    header = header_of(start)
+    shape = tuple(map(int, header.get_data_shape()))
+    if len(shape) not in (2, 3, 4) or min(shape) < 1:
+        raise ValueError(f"expected two to four dimensions, found shape {shape}")
+    dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
+    if dtype.kind not in "iuf":
+        raise ValueError(f"expected numbers, found {dtype}")
+    claimed = math.prod(shape) * dtype.itemsize
+    if packed:
+        most = max(0, offset) + claimed + LEFT_BEHIND
+        content, whole = unpacked(content, most=most)  # some megabytes can hold gigabytes of zeros
+        if len(content) > most:
+            raise ValueError(f"it unpacks to more than the {most} bytes that its header tells of")
+        if not whole:
+            raise EOFError
+    if offset < 0 or offset + claimed > len(content):  # before memory is taken for them
         raise ValueError(f"its header tells of {claimed} bytes of voxels, the file has {len(content)} in all")
-    array = np.asanyarray(image.dataobj)
+    with np.errstate(all="ignore"):  # numbers without sense are refused, and not worth a warning
+        array = np.asanyarray(ArrayProxy(io.BytesIO(content), header))
+        grid = _grid(shape, header.get_best_affine())
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
-    if array.dtype.kind not in "iuf":
-        raise ValueError(f"expected numbers, found {array.dtype}")
-    header = kind.header_class(content[: kind.header_class.sizeof_hdr], check=False)
-    return Volume(array, _grid(image.shape, image.affine), quirks(header))
+    return Volume(array, grid, quirks(header_of(start, check=False)))
 
 
 def _grid(shape: Sequence[int], affine: npt.NDArray[Any]) -> Grid:
@@ -306,7 +319,9 @@ def _grid(shape: Sequence[int], affine: npt.NDArray[Any]) -> Grid:
         raise ValueError(f"expected two to four dimensions, found shape {tuple(shape)}")
     x, y, z = map(int, (*shape, 1)[:3])
     affine = np.asarray(affine, np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    if not np.isfinite(affine).all() or np.abs(affine).max() > LARGEST_MM:
+        raise ValueError("the header's affine is degenerate")
+    if abs(np.linalg.det(affine[:3, :3])) < 1e-9 or np.isnan(io_orientation(affine)).any():
         raise ValueError("the header's affine is degenerate")
     return Grid((x, y, z), affine)
 
@@ -316,15 +331,6 @@ def _is_metaimage(path: Path) -> bool:
 
 
 def _read_metaimage(path: Path) -> Volume:
-    import itk  # noqa: PLC0415 - slow, and few files need it
-
-    image = itk.imread(str(path))
-    array = np.asarray(itk.array_view_from_image(image)).transpose().copy()
-    if array.ndim != 3:
-        raise ValueError(f"expected three dimensions, found shape {array.shape}")
-    affine = np.eye(4)
-    affine[:3, :3] = np.asarray(image.GetDirection()) @ np.diag(np.asarray(image.GetSpacing()))
-    affine[:3, 3] = np.asarray(image.GetOrigin())
-    to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's world is LPS
-    x, y, z = array.shape
-    return Volume(array, Grid((x, y, z), to_ras @ affine))
+    array, affine = read_metaimage(path)
+    affine[:2] *= -1  # ITK's world is LPS
+    return Volume(array, _grid(array.shape, affine))

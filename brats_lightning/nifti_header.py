@@ -1,14 +1,20 @@
 """NIfTI headers as they stand in a file, before any reader has put them right."""
 
 import math
+import re
 import zlib
 from pathlib import Path
 from typing import Any
 
 import nibabel
+import numpy as np
 
 GZIP = b"\x1f\x8b"
 LARGEST_HEADER, LARGEST_COMPRESSED_HEADER = 1024, 65536
+MOST_STREAMS = 1 << 16
+"""One behind the other in a file: bgzip makes one of each 64 KB, who means harm as many as fit."""
+_PIECE = 1 << 16
+_ZEROS = re.compile(rb"\0*")
 GEOMETRY = (
     "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z",
     "srow_x", "srow_y", "srow_z", "pixdim", "xyzt_units",
@@ -29,9 +35,49 @@ def read_header(path: Path, *, check: bool = True) -> Any:
     with path.open("rb") as file:
         start = file.read(LARGEST_COMPRESSED_HEADER)
     if start[:2] == GZIP:
-        start = zlib.decompressobj(wbits=31).decompress(start, LARGEST_HEADER)
+        start = unpacked(start, most=LARGEST_HEADER)[0]
+    return header_of(start, check=check)
+
+
+def header_of(start: bytes, *, check: bool = True) -> Any:
+    """The header with which a file begins, see `read_header`."""
     kind = image_kind(start).header_class
-    return kind(start[: kind.sizeof_hdr], check=check)
+    with np.errstate(all="ignore"):  # numbers without sense are refused, and not worth a warning
+        return kind(start[: kind.sizeof_hdr], check=check)
+
+
+def unpacked(content: bytes, *, most: int) -> tuple[bytes, bool]:
+    """What a gzip stream holds, and whether that is all of it.
+
+    Args:
+        content: One stream or several, one behind the other, and perhaps zeros between and behind them.
+        most: Bytes that are wanted; of a stream with more there may be one more.
+
+    Raises:
+        zlib.error: It is damaged.
+        ValueError: It is in far too many parts.
+    """
+    parts: list[bytes] = []
+    size, at, streams = 0, 0, 0
+    stream = zlib.decompressobj(wbits=31)
+    while at < len(content) and size <= most:
+        if stream.eof:
+            stream = zlib.decompressobj(wbits=31)
+        piece = content[at : at + _PIECE]
+        parts.append(stream.decompress(piece, most - size + 1))
+        size += len(parts[-1])
+        at += len(piece) - len(stream.unused_data) - len(stream.unconsumed_tail)
+        if stream.eof:
+            streams += 1
+            if streams > MOST_STREAMS:
+                raise ValueError(f"its compressed data are in more than {MOST_STREAMS} parts")
+            at = _zeros_end(content, at)
+    return b"".join(parts), stream.eof and at == len(content)
+
+
+def _zeros_end(content: bytes, at: int) -> int:
+    found = _ZEROS.match(content, at)
+    return found.end() if found else at
 
 
 def image_kind(content: bytes) -> Any:

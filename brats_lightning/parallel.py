@@ -51,5 +51,11 @@ def in_parallel(
             pool.shutdown(cancel_futures=True)
 
 
+def lost_a_worker(error: BaseException) -> bool:
+    """Whether an error of PyTorch's loader says that one of its processes was killed, which it says in words alone."""
+    text = str(error)
+    return text.startswith("DataLoader worker (pid") and any(word in text for word in ("killed", "exited unexpectedly"))
+
+
 def _home_of(function: Callable[..., object]) -> str:
     return _home_of(function.func) if isinstance(function, partial) else function.__module__

@@ -6,7 +6,7 @@ runs/<name>/config.yaml  split.json  metrics.csv  checkpoints/{best,last}.ckpt  
 import contextlib
 import os
 from pathlib import Path
-from zipfile import is_zipfile
+from zipfile import BadZipFile, is_zipfile
 
 from brats_lightning.cluster.allocation import in_step, own_job, own_task
 from brats_lightning.errors import CheckpointError, ConfigError
@@ -132,9 +132,16 @@ def find_checkpoint(wanted: str, run: Path | None) -> Path:
         has_last = wanted == "best" and path.with_name(LAST).is_file()
         other = " (its last one is there: --ckpt_path last)" if has_last else ""
         raise CheckpointError(f"no checkpoint {path}{other}: expected a file, or `best` or `last` of a --run")
-    if not is_zipfile(path):
+    if not _is_zip(path):
         raise CheckpointError(f"{path} is no checkpoint, or one that was cut short")
     return path
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return is_zipfile(path)
+    except BadZipFile:  # of one that says that it lies on several disks
+        return False
 
 
 def run_of_checkpoint(path: Path) -> Path | None:

@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -17,6 +17,7 @@ FORGOTTEN_SECONDS = 120.0
 """So long after its last sign of life, a process of which nothing else is known counts as gone."""
 PATIENCE_SECONDS = 15.0
 """For `squeue`, which a busy controller may leave without an answer."""
+_MOST_PROCESSES = 1 << 31
 _STOPPED = {"SUSPENDED", "STOPPED"}
 _RUNNING = {"RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT"}
 
@@ -90,10 +91,16 @@ def this_process(job: Job | None, variables: Mapping[str, str] = os.environ) -> 
 
 def from_json(text: str) -> Holder:
     """What a file says; one without a mark where it was cut short, or is another version's."""
+    nobody = Holder(mark="", machine="", kernel="", process=0, born="")
     try:
-        return Holder(**json.loads(text))
-    except (ValueError, TypeError):
-        return Holder(mark="", machine="", kernel="", process=0, born="")
+        told = Holder(**json.loads(text))
+    except (ValueError, TypeError, RecursionError):
+        return nobody
+    for field in fields(Holder):
+        value = getattr(told, field.name)
+        if type(value) is not type(getattr(nobody, field.name)) or (isinstance(value, str) and not value.isprintable()):
+            return nobody
+    return told if 0 <= told.process < _MOST_PROCESSES else nobody
 
 
 def lives(holder: Holder, asker: Holder, *, silent_seconds: float) -> bool:

@@ -26,6 +26,7 @@ from brats_lightning.data.preprocessing import Preprocessing, Sample
 from brats_lightning.data.reading import read_case
 from brats_lightning.errors import BratsError, DatasetError, Problem
 from brats_lightning.machine import usable_cores
+from brats_lightning.parallel import lost_a_worker
 
 FORMAT_VERSION = 2
 MOST_WORKERS = 16
@@ -130,7 +131,7 @@ class CaseCache:
             generator=torch.Generator(),  # the global one belongs to the network: a cold cache must not move it
         )
         stop_if_asked()
-        for number, built in enumerate(loader, start=1):
+        for number, built in enumerate(_unless_killed(loader), start=1):
             if built.error is not None:
                 raise BratsError(built.error)
             if built.sample is not None:
@@ -236,6 +237,18 @@ class _Building(Dataset[_Built]):
 
 def _as_is(built: _Built) -> _Built:
     return built
+
+
+def _unless_killed(loader: "DataLoader[_Built]") -> "Iterator[_Built]":
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if not lost_a_worker(error):
+            raise
+        raise BratsError(
+            f"one of {loader.num_workers} processes that preprocess cases was killed, often for want of memory: fewer "
+            "--data.workers; what is finished stays"
+        ) from error
 
 
 def _progress(*, show: bool) -> Progress:

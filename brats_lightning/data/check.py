@@ -1,9 +1,13 @@
-"""`brats check`: read every case of a folder and list all that is wrong, and what is odd but harmless."""
+"""Check a folder of cases: all that is wrong with them, what is odd, and their numbers.
+
+Cases are read one at a time in each process, and nothing is kept of them but numbers, so that memory does not grow with
+their count. `reports.data_report` has the command.
+"""
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -12,16 +16,24 @@ from rich.table import Table
 
 from brats_lightning.data.case import Case
 from brats_lightning.data.cases import Found, find_cases
-from brats_lightning.data.reading import read_case
-from brats_lightning.errors import BratsError, ConfigError, DatasetError, Problem
+from brats_lightning.data.checking.duplicates import find_duplicates, judge_parts
+from brats_lightning.data.checking.findings import CaseNumbers, Remark
+from brats_lightning.data.checking.headers import check_headers
+from brats_lightning.data.checking.one_case import check_case
+from brats_lightning.data.checking.outliers import find_outliers
+from brats_lightning.data.splits import Parts
+from brats_lightning.errors import ConfigError, DatasetError, Problem
 from brats_lightning.labels import MASK, MODALITIES, Modality
 from brats_lightning.machine import usable_cores
 from brats_lightning.parallel import in_parallel
+from brats_lightning.runs import SPLIT
 
 PICTURED: Modality = "t1c"
 """What pictures are taken for where nobody says: figshare's are T1 with contrast agent."""
 MOST_NAMED = 10
 """As many cases with the same oddities get a row each."""
+MOST_REMARKS = 40
+"""Rows of remarks on a screen; a report has all of them."""
 
 
 @dataclass(frozen=True)
@@ -32,34 +44,19 @@ class Checked:
         cases: All that were found by name, sorted by id.
         problems: Everything wrong, sorted by case.
         notes: Harmless oddities of each usable case.
+        remarks: What else is odd, of cases by themselves and beside others, sorted by case.
+        numbers: What was measured of each case, refused ones included.
+        modalities: That were read.
+        parts: The split that was judged, None where none was given.
     """
 
     cases: tuple[Case, ...]
     problems: tuple[Problem, ...]
     notes: dict[str, tuple[str, ...]]
-
-
-def check(
-    root: Path,
-    *,
-    modalities: tuple[Modality, ...] | None = None,
-    edition: str | None = None,
-    workers: int | None = None,
-) -> None:
-    """List everything that is wrong with the cases of a folder; exit code 1 if anything is.
-
-    Args:
-        root: Folder of BraTS cases, any editions, or of pictures of single slices.
-        modalities: Those that every case must have; null takes all four, and one for a folder of nothing but pictures.
-        edition: Edition whose label values hold for all cases, where names do not tell.
-        workers: Processes that read; null takes the cores this process may use.
-    """
-    checked = check_cases(root, modalities=modalities, edition=edition, workers=workers)
-    console = Console(markup=False, emoji=False)  # brackets in a file's name are no markup
-    print_checked(checked, console)
-    if checked.problems:
-        cases = len({problem.case for problem in checked.problems})
-        raise BratsError(f"{len(checked.problems)} problems in {cases} cases of {root}")
+    remarks: tuple[Remark, ...] = ()
+    numbers: Mapping[str, CaseNumbers] = field(default_factory=dict)
+    modalities: tuple[Modality, ...] = MODALITIES
+    parts: Parts | None = None
 
 
 def check_cases(
@@ -67,14 +64,18 @@ def check_cases(
     *,
     modalities: tuple[Modality, ...] | None = None,
     edition: str | None = None,
+    headers: bool = False,
+    split: Path | None = None,
     workers: int | None = None,
 ) -> Checked:
     """Find and read every case.
 
     Args:
         root: Folder of cases.
-        modalities: Those that every case must have, None as for `check`.
+        modalities: Those that every case must have, None for all four, or one in a folder of nothing but pictures.
         edition: Whose label values hold, None to recognise them.
+        headers: Read the headers of the files alone.
+        split: Folder of a run, or a file as its `split.json`, to judge too.
         workers: Processes, None for all cores at hand.
 
     Raises:
@@ -82,16 +83,35 @@ def check_cases(
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"workers is {workers}: give 1 or more")
+    parts = None if split is None else Parts.read(split / SPLIT if split.is_dir() else split)
     found, modalities = _find(root, modalities, edition)
     problems = list(found.problems)
     notes: dict[str, tuple[str, ...]] = {}
-    read = partial(_read, modalities=modalities)
-    for case, result in in_parallel(read, found.cases, workers=workers or usable_cores(), doing="Reading cases"):
-        if isinstance(result, DatasetError):
-            problems += result.problems
-        else:
-            notes[case.id] = result
-    return Checked(found.cases, tuple(sorted(problems, key=lambda problem: (problem.case, problem.file))), notes)
+    remarks: list[Remark] = []
+    numbers: dict[str, CaseNumbers] = {}
+    read = partial(check_headers if headers else check_case, modalities=modalities)
+    doing = "Reading headers" if headers else "Reading cases"
+    for case, result in in_parallel(read, found.cases, workers=workers or usable_cores(), doing=doing):
+        problems += result.problems
+        remarks += result.remarks
+        numbers[case.id] = result.numbers
+        if not result.problems:
+            notes[case.id] = result.notes
+    numbers = dict(sorted(numbers.items()))
+    torn, shared = find_duplicates(found.cases, numbers, parts=parts)
+    remarks += [*shared, *find_outliers(found.cases, numbers)]
+    problems += torn
+    if parts is not None and split is not None:
+        problems += judge_parts(parts, found.cases, source=split.name)
+    return Checked(
+        found.cases,
+        tuple(sorted(problems, key=lambda problem: (problem.case, problem.file))),
+        notes,
+        tuple(sorted(remarks, key=lambda remark: (remark.case, remark.about, remark.file))),
+        numbers,
+        modalities,
+        parts,
+    )
 
 
 def _find(
@@ -103,13 +123,6 @@ def _find(
         return find_cases(root, edition=edition), MODALITIES
     except DatasetError:  # nothing looks like a case of BraTS
         return find_cases(root, modalities=(PICTURED,), edition=edition), (PICTURED,)
-
-
-def _read(case: Case, modalities: tuple[Modality, ...]) -> tuple[str, ...] | DatasetError:
-    try:
-        return read_case(case, modalities=modalities).notes
-    except DatasetError as error:
-        return error
 
 
 def print_checked(checked: Checked, console: Console) -> None:
@@ -127,6 +140,7 @@ def print_checked(checked: Checked, console: Console) -> None:
         for cases, note in _told_together(odd):
             table.add_row(cases, note)
         console.print(table)
+    _print_remarks(checked.remarks, console)
     if checked.problems:
         table = Table("case", "file", "what", "cure", title="Problems", title_justify="left")
         for problem in checked.problems:
@@ -134,6 +148,18 @@ def print_checked(checked: Checked, console: Console) -> None:
         console.print(table)
     else:
         console.print(f"No problems in {len(checked.cases)} cases.")
+
+
+def _print_remarks(remarks: Iterable[Remark], console: Console) -> None:
+    told = [(remark.case, str(remark)) for remark in remarks]
+    if not told:
+        return
+    table = Table("case", "worth a look", title="Remarks", title_justify="left")
+    for case, what in told[:MOST_REMARKS]:
+        table.add_row(case, what)
+    console.print(table)
+    if len(told) > MOST_REMARKS:
+        console.print(f"… and {len(told) - MOST_REMARKS} more remarks: --output check.html writes all of them")
 
 
 def _told_together(odd: Mapping[str, str]) -> Iterator[tuple[str, str]]:

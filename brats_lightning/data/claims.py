@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from brats_lightning.data.homes import ENDING
+from brats_lightning.data.homes import CLAIM, ENDING
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def claim(folder: Path, name: str, *, anyway: bool = False) -> Iterator[bool]:
     Yields:
         Whether to build it: nobody else is at it, or that is not minded.
     """
-    path = folder / f".{name}{ENDING}.claim"
+    path = folder / f".{name}{ENDING}.{CLAIM}"
     try:
         path.touch(exist_ok=anyway)
     except FileExistsError:

@@ -24,7 +24,7 @@ def decathlon_cases(root: Path, problems: list[Problem]) -> list[Case]:
         description_file = folder / "dataset.json"
         try:
             channels = _msd_channels(json.loads(description_file.read_text()))
-        except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
             problems.append(
                 Problem(folder.name, description_file.name, f"no usable description ({error})", "restore it")
             )

@@ -1,9 +1,6 @@
 """PNG and JPEG pictures of one grey channel, and what they share with other pictures: a place, a limit, an error."""
 
-import os
-import struct
 import warnings
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from brats_lightning.nifti import Grid, UnreadableVolumeError, Volume
+from brats_lightning.whole_files import flush, whole_file
 
 MOST_PIXELS = 1 << 26
 """A picture that claims more, such as 8192 × 8193, is refused before memory is taken for it."""
 AGAIN = "download the file again or leave the case out"
 _SINGLE_CHANNEL = {"L", "I", "I;16", "I;16L", "I;16B", "I;16N"}
-_BROKEN = (
-    OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, struct.error, zlib.error,
-)  # fmt: skip
-"""What Pillow raises for files that are cut short or damaged."""
 
 
 class UnreadablePictureError(UnreadableVolumeError):
@@ -76,7 +70,9 @@ def read_grey(path: Path) -> Volume:
         raise UnreadablePictureError("no permission to read it", cure="make it readable") from error
     except Image.DecompressionBombError as error:
         raise UnreadablePictureError(f"more than {MOST_PIXELS} pixels by its header") from error
-    except _BROKEN as error:
+    except UnreadablePictureError:
+        raise
+    except Exception as error:  # a damaged file can make Pillow raise anything
         raise UnreadablePictureError("no readable PNG or JPEG picture: it is cut short or damaged") from error
     array = pixels.T[..., None]
     grid = flat_grid(array.shape[0], array.shape[1], pixel_mm=1, thickness_mm=1)
@@ -96,17 +92,11 @@ def write_grey(path: Path, array: npt.NDArray[np.uint8]) -> None:
     """
     from PIL import Image  # noqa: PLC0415 - few runs need it
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            Image.fromarray(np.ascontiguousarray(array[..., 0].T)).save(file, format="PNG")
-            file.flush()
-            os.fsync(file.fileno())
-        if not np.array_equal(read_grey(temporary).array, array):
+    with whole_file(path) as half:
+        Image.fromarray(np.ascontiguousarray(array[..., 0].T)).save(half, format="PNG")
+        flush(half)
+        if not np.array_equal(read_grey(half).array, array):
             raise UnreadableVolumeError("read back, its pixels are not those that were written")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _single_channel(image: Any) -> tuple[npt.NDArray[Any], tuple[str, ...]]:

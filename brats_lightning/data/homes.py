@@ -7,10 +7,6 @@ several processes and machines; a damaged one counts as absent. What a killed wr
 import errno
 import json
 import logging
-import os
-import platform
-import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -25,12 +21,13 @@ from safetensors.torch import save
 from brats_lightning.data.preprocessing import Sample
 from brats_lightning.errors import BratsError, ConfigError
 from brats_lightning.labels import IMAGE, LABEL
-from brats_lightning.machine import is_running
 from brats_lightning.nifti import Grid
+from brats_lightning.whole_files import sweep_halves, whole_file
 
 CacheHome = Literal["memory", "disk", "none"]
 ENDING = ".safetensors"
-MINUTE, DAY = 60, 24 * 60 * 60
+CLAIM = "claim"
+"""Ends the name of a mark that an entry is being built."""
 log = logging.getLogger(__name__)
 
 
@@ -102,22 +99,7 @@ class DiskHome:
             raise ConfigError(
                 f"the cache folder {folder} cannot be written ({reason}): give another with --data.cache_dir"
             ) from error
-        self._sweep()
-
-    def _sweep(self) -> None:
-        """Remove what killed writers have left.
-
-        That is what a process of this machine wrote that no longer runs; whether one on another machine does cannot be
-        asked, but none takes a day to write an entry. Nor is a file of the last minute touched: containers may share a
-        machine's name, and not its process numbers.
-        """
-        for path in self.folder.glob(f".*{ENDING}.*"):
-            with suppress(OSError):  # another process sweeps too
-                age = time.time() - path.stat().st_mtime
-                machine, _, process = path.name.partition(f"{ENDING}.")[2].rpartition(".")
-                ended = machine == platform.node() and process.isdecimal() and not is_running(int(process))
-                if age > DAY or (age > MINUTE and ended):
-                    path.unlink()
+        sweep_halves(folder, f"*{ENDING}", marks=[CLAIM])
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}{ENDING}"
@@ -153,21 +135,27 @@ class DiskHome:
         text = _encode(sample)
         content = save(tensors, {"sample": text, "checksum": _checksum(text, tensors)})
         path = self._path(name)
-        temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
         try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            with whole_file(path) as half, half.open("wb") as file:
+                for part in _in_one_order(content):
+                    file.write(part)
         except OSError as error:
             reason = "no space left" if error.errno == errno.ENOSPC else error.strerror or type(error).__name__
             raise BratsError(
                 f"the cache entry of {sample.case} could not be written to {self.folder} ({reason}): "
                 "make room or give another folder with --data.cache_dir"
             ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+
+
+def _in_one_order(content: bytes) -> tuple[bytes, memoryview]:
+    """Header and body of a safetensors file: what it says of itself comes out in any order, and shall have one.
+
+    Then a case has the same bytes whoever has built its entry.
+    """
+    begin = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:begin]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header, memoryview(content)[begin:]
 
 
 def _encode(sample: Sample) -> str:

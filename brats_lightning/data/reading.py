@@ -23,6 +23,9 @@ from brats_lightning.errors import DatasetError, Problem
 from brats_lightning.labels import EDITIONS, LABELS, MODALITIES, WHOLE, Modality
 from brats_lightning.nifti import Grid, UnreadableVolumeError, Volume, read_labels, read_volume
 
+LARGEST = 1e30
+"""A voxel beyond it could not be told from infinity in single precision once it was scaled."""
+
 
 @dataclass(frozen=True, eq=False)
 class CaseVolumes:
@@ -134,7 +137,10 @@ def _three_dimensional(volume: Volume) -> Volume:
 def _require_content(array: npt.NDArray[Any]) -> None:
     if array.dtype.kind == "f" and (bad := array.size - np.count_nonzero(np.isfinite(array))):
         raise UnreadableVolumeError(f"{bad} voxels are NaN or infinite")
-    if array.min() == array.max():
+    lowest, highest = float(array.min()), float(array.max())
+    if max(-lowest, highest) > LARGEST:
+        raise UnreadableVolumeError(f"voxels from {lowest:.3g} to {highest:.3g}, which no scanner gives")
+    if lowest == highest:
         raise UnreadableVolumeError(f"an empty image: every voxel is {array.flat[0]:g}")
 
 

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from brats_lightning.data.case import Case
 from brats_lightning.errors import ConfigError
+from brats_lightning.whole_files import whole_file
 
 PARTS = ("train", "validation", "test")
 
@@ -31,11 +32,19 @@ class Parts:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Store as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".part")
-        temporary.write_text(json.dumps(asdict(self), indent=2) + "\n")
-        temporary.replace(path)
+        """Store as JSON.
+
+        Raises:
+            ConfigError: The folder cannot be written, or is full.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as half:
+                half.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"{path} cannot be written ({error.strerror}): make room, or give another --run"
+            ) from error
 
     @staticmethod
     def read(path: Path) -> "Parts":
@@ -45,10 +54,10 @@ class Parts:
             ConfigError: The file is absent or no such file.
         """
         try:
-            stored = json.loads(path.read_text())
+            stored = json.loads(path.read_text(encoding="utf-8"))
             parts = {part: tuple(map(str, stored.get(part, ()))) for part in PARTS}
             return Parts(**parts, left_out=dict(stored.get("left_out", {})))
-        except (OSError, ValueError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
             raise ConfigError(
                 f"{path} is no list of cases ({error}): expected JSON with train, validation and test, "
                 "each a list of case ids"

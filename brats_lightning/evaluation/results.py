@@ -10,6 +10,7 @@ from brats_lightning.errors import ConfigError, Problem
 from brats_lightning.evaluation.conventions import Sides, Way, write_conventions
 from brats_lightning.evaluation.summary import Summary, as_json
 from brats_lightning.reports.scores import RegionRow, write_rows
+from brats_lightning.whole_files import whole_file
 
 SCORES_FILE, SUMMARY_FILE, CONVENTIONS_FILE = "scores.csv", "summary.json", "conventions.csv"
 
@@ -49,9 +50,8 @@ def write_results(
     try:
         output.mkdir(parents=True, exist_ok=True)
         write_rows(output / SCORES_FILE, rows)
-        temporary = output / f"{SUMMARY_FILE}.part"
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        temporary.replace(output / SUMMARY_FILE)
+        with whole_file(output / SUMMARY_FILE) as half:
+            half.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         if tried:
             write_conventions(output / CONVENTIONS_FILE, tried)
     except OSError as error:

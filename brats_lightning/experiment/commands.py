@@ -19,6 +19,7 @@ from brats_lightning.cluster.allocation import Task, own_task
 from brats_lightning.cluster.roll_call import Dismissed
 from brats_lightning.errors import BratsError, CheckpointError, ConfigError
 from brats_lightning.experiment.caching import CacheCLI
+from brats_lightning.experiment.resources import in_words
 from brats_lightning.experiment.scoring import ScoringCLI
 from brats_lightning.experiment.stopping import TO_BE_GONE_ON_WITH
 from brats_lightning.experiment.training import BratsCLI
@@ -85,6 +86,10 @@ def _call(cli: type[BratsCLI], arguments: Sequence[str]) -> None:
         raise ConfigError(" ".join(str(error).split())) from error
     except UnpicklingError as error:
         raise CheckpointError("the checkpoint holds more than tensors and plain data: it is not loaded") from error
+    except (RuntimeError, MemoryError) as error:
+        if (sentence := in_words(error)) is None:
+            raise
+        raise BratsError(sentence) from error
     except ValueError as error:
         # jsonargparse tells what a constructor raised in a text of its own; the original is its cause.
         if isinstance(error.__cause__, BratsError):

@@ -14,7 +14,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 from brats_lightning.cluster.signals import stop_if_asked
 from brats_lightning.data.splits import EveryCase
 from brats_lightning.errors import ConfigError
-from brats_lightning.experiment.training import BratsCLI
+from brats_lightning.experiment.training import BratsCLI, sound_checkpoint
 from brats_lightning.inference.models.checkpoints import POSTPROCESSING, TRAINED_ON, read_checkpoint
 from brats_lightning.inference.native import NativeLabels
 from brats_lightning.inference.postprocessing.postprocess import steps_of
@@ -22,7 +22,7 @@ from brats_lightning.inference.predictor.predictor import Precision, PredictorOp
 from brats_lightning.metrics.region_scores import RegionScores
 from brats_lightning.reports.score_files import ScoredPart
 from brats_lightning.reports.scored_run import report_scores
-from brats_lightning.runs import CONFIG, SPLIT, find_checkpoint, run_of_checkpoint
+from brats_lightning.runs import CONFIG, SPLIT, run_of_checkpoint
 
 VOLUMES = ("reference_volume_ml", "predicted_volume_ml")
 """Of each region, as `brats evaluate` writes them: what Dice is drawn against, and what tells an empty mask."""
@@ -75,7 +75,7 @@ class ScoringCLI(BratsCLI):
         """A run's own data are scored by its split; other data, and those of a lone checkpoint, as a whole."""
         if chosen.ckpt_path is None and chosen.run is None:
             raise ConfigError(f"`brats {self.config.subcommand}` needs a --run or a --ckpt_path")
-        path = find_checkpoint(chosen.ckpt_path or "best", chosen.run)
+        path = sound_checkpoint(chosen.ckpt_path or "best", chosen.run)
         chosen.ckpt_path = str(path)
         own = chosen.run or run_of_checkpoint(path)
         self.run = own or path.parent
@@ -169,6 +169,6 @@ def _same_data(run: Path, root: Path) -> bool:
     """Whether a run was trained on a folder; a run without a readable configuration is taken to be."""
     try:
         stored = yaml.safe_load((run / CONFIG).read_text())["data"]["root"]
-    except (OSError, LookupError, TypeError, yaml.YAMLError):
+    except (OSError, LookupError, TypeError, ValueError, RecursionError, yaml.YAMLError):
         return True
     return Path(stored).resolve() == root.resolve()

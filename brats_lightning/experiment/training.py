@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Hashable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from brats_lightning.cluster.lease import Lease
 from brats_lightning.cluster.roll_call import roll_call
 from brats_lightning.cluster.signals import Stopped
 from brats_lightning.data.datamodule import BratsDataModule
-from brats_lightning.errors import ConfigError
+from brats_lightning.errors import BratsError, ConfigError
 from brats_lightning.experiment.facts import facts_of, tags_of
 from brats_lightning.experiment.opening import commit, say_start
 from brats_lightning.experiment.processes import say_processes, trainer_settings
 from brats_lightning.experiment.starts import NotesStarts
 from brats_lightning.experiment.stopping import going_on, leave
+from brats_lightning.inference.models.checkpoints import read_checkpoint
 from brats_lightning.labels import PLANES
 from brats_lightning.loggers.metrics_csv import MetricsCsv
 from brats_lightning.loggers.wandb_run import WandbRun
@@ -33,6 +35,7 @@ from brats_lightning.model.early_stopping import StaysStopped
 from brats_lightning.model.module import SegmentationModule
 from brats_lightning.model.random_state import RandomState
 from brats_lightning.model.slice_wise import SliceWise
+from brats_lightning.reports.run.settings import read_settings
 from brats_lightning.runs import (
     AUTO,
     CONFIG,
@@ -146,11 +149,28 @@ class BratsCLI(LightningCLI):
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse what `brats` hands over (Lightning would warn that it did not read it from the shell)."""
-        self.config = parser.parse_args(args)
+        """Parse what `brats` hands over (Lightning would warn that it did not read it from the shell).
+
+        Raises:
+            BratsError: A configuration file is none.
+        """
+        for path in _configurations(args):
+            read_settings(path)  # what it refuses may keep jsonargparse busy for ever
+        try:
+            self.config = parser.parse_args(args)
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            if isinstance(error.__cause__, BratsError):
+                raise
+            raise ConfigError(f"the configuration cannot be used ({error or type(error).__name__})") from error
 
     def _parse_ckpt_path(self) -> None:
         """A checkpoint gives weights: Lightning would also put its stored settings over the user's."""
+
+    def _set_seed(self) -> None:
+        try:
+            super()._set_seed()
+        except ValueError as error:
+            raise ConfigError("seed_everything: expected a whole number from 0 to 4294967295, true or false") from error
 
     @property
     def _chosen(self) -> Namespace:
@@ -209,7 +229,7 @@ class BratsCLI(LightningCLI):
         wanted, job = chosen.ckpt_path, own_job()
         again = wanted == AUTO or (job is not None and job.restarts > 0)
         if wanted not in {None, AUTO}:
-            chosen.ckpt_path = str(find_checkpoint(wanted, chosen.run))
+            chosen.ckpt_path = str(sound_checkpoint(wanted, chosen.run))
         self._is_new = chosen.run is None or not chosen.run.exists()
         self.run = run = claim_run(_name_of(chosen), given=chosen.run, continues=wanted is not None, again=again)
         if self._task.rank == 0:
@@ -217,7 +237,7 @@ class BratsCLI(LightningCLI):
         if again:
             last = last_checkpoint(run)
             if last is not None or wanted == AUTO:
-                chosen.ckpt_path = None if last is None else str(find_checkpoint(str(last), run))
+                chosen.ckpt_path = None if last is None else str(sound_checkpoint(str(last), run))
         chosen.data.split_file = run / SPLIT
         for logger in _as_list(chosen.trainer.logger):
             if isinstance(logger, Namespace) and "save_dir" in logger.get("init_args", {}):
@@ -300,6 +320,28 @@ def automatic_precision(accelerator: Any) -> str:
     if accelerator not in {"auto", "gpu", "cuda"} or not torch.cuda.is_available():
         return "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+
+
+def sound_checkpoint(wanted: str, run: Path | None) -> Path:
+    """The file of a checkpoint, opened once: Lightning would load it late, and say nothing that helps.
+
+    Args:
+        wanted: `best` or `last` of the run, or a path.
+        run: Folder of the run.
+
+    Raises:
+        CheckpointError: It is not there, damaged, or holds code.
+    """
+    path = find_checkpoint(wanted, run)
+    read_checkpoint(path)
+    return path
+
+
+def _configurations(arguments: Sequence[str]) -> list[Path]:
+    """Files that a command line names as configurations."""
+    found = [after for option, after in pairwise(arguments) if option in {"--config", "-c"}]
+    found += [argument.partition("=")[2] for argument in arguments if argument.startswith("--config=")]
+    return [Path(name) for name in found if Path(name).is_file()]
 
 
 def _callbacks_of_every_run(trainer: Namespace) -> list[Callback]:

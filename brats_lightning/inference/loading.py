@@ -19,6 +19,7 @@ from brats_lightning.data.pictures import ENDINGS, is_picture, stem
 from brats_lightning.data.preprocessing import Preprocessing, Sample
 from brats_lightning.errors import BratsError, ConfigError, DatasetError, Problem
 from brats_lightning.labels import EDITIONS, MASK, Modality
+from brats_lightning.parallel import lost_a_worker
 
 _CASE = re.compile(r"\w[\w.-]*")
 
@@ -177,7 +178,7 @@ def load_cases(
         for content in loader:
             yield pickle.loads(content)  # noqa: S301 - made below
     except RuntimeError as error:
-        if "DataLoader worker" in str(error):
+        if lost_a_worker(error):
             raise BratsError(
                 f"one of {processes} loading processes was killed, often for want of memory: fewer --workers"
             ) from error

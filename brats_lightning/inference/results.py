@@ -6,7 +6,6 @@ A case's record is written after its files have been read back, so that a case w
 import contextlib
 import json
 import os
-import platform
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from brats_lightning.inference.segmenter import Segmentation
 from brats_lightning.labels import EDITIONS, MASK, WHOLE
 from brats_lightning.model.outputs import channels_within
 from brats_lightning.nifti import UnreadableVolumeError, write_probability, write_volume
+from brats_lightning.whole_files import half_name, sweep_halves, whole_file
 
 SUMMARY = "predictions.json"
 INTERNAL = "internal"
@@ -82,9 +82,11 @@ class ResultFolder:
         self.overwrite = overwrite
         try:
             (folder / RECORDS).mkdir(parents=True, exist_ok=True)
-            probe = folder / f".writable.{_writer()}"
+            probe = half_name(folder / "writable")
             probe.touch()
             probe.unlink()
+            for place, names in ((folder, "*.nii.gz"), (folder, "*.png"), (folder / RECORDS, "*.json")):
+                sweep_halves(place, names)
         except OSError as error:
             raise ConfigError(f"{folder} cannot be written ({error.strerror}): give another --output") from error
         if not overwrite and (
@@ -99,8 +101,8 @@ class ResultFolder:
         """What is known of each finished case; a record that cannot be read is none."""
         found = {}
         for path in sorted((self.folder / RECORDS).glob("*.json")):
-            with contextlib.suppress(OSError, ValueError):
-                found[path.stem] = json.loads(path.read_text())
+            if record := _read_record(path):
+                found[path.stem] = record
         return found
 
     def is_finished(self, case: Case) -> bool:
@@ -119,11 +121,7 @@ class ResultFolder:
         return all((self.folder / name).is_file() for name in files)
 
     def _record(self, case: str) -> dict[str, Any]:
-        try:
-            record: dict[str, Any] = json.loads((self.folder / RECORDS / f"{case}.json").read_text())
-        except (OSError, ValueError):
-            return {}
-        return record
+        return _read_record(self.folder / RECORDS / f"{case}.json")
 
     def write(
         self,
@@ -206,9 +204,9 @@ class ResultFolder:
 
     def _discard(self, case: str, *, but: Collection[str] = ()) -> None:
         """Remove the files that a case's record names: they would stand for something else from now on."""
-        for name in self._record(case).get("files", ()):
-            if name not in but:
-                (self.folder / Path(name).name).unlink(missing_ok=True)
+        for name in self._record(case).get("files") or ():
+            if name not in but and (path := self.folder / Path(name).name).is_file():
+                path.unlink(missing_ok=True)
 
     def summarise(self, about: Mapping[str, Any]) -> Path:
         """Gather the records of all cases, those of other processes too."""
@@ -222,20 +220,26 @@ class ResultFolder:
 
     def _write_json(self, name: Path, content: Mapping[str, Any]) -> Path:
         path = self.folder / name
-        temporary = path.with_name(f".{path.name}.{_writer()}")
         try:
-            temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            temporary.replace(path)
+            with whole_file(path) as half:
+                text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+                half.write_text(text, encoding="utf-8", errors="replace")
         except OSError as error:
             raise BratsError(f"{path} could not be written ({error.strerror}): what is finished stays") from error
-        finally:
-            temporary.unlink(missing_ok=True)
         return path
 
 
-def _writer() -> str:
-    """Tells this process from all others that may write here: machines that share a disk share process numbers."""
-    return f"{platform.node()}.{os.getpid()}"
+def _read_record(path: Path) -> dict[str, Any]:
+    """A record of a case; an empty one where there is none, or a damaged one."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(record, dict):
+        return {}
+    files = record.get("files")
+    finished = isinstance(files, list) and all(isinstance(name, str) for name in files)
+    return record if finished or (files is None and isinstance(record.get("problem"), str)) else {}
 
 
 def _inputs(case: Case) -> list[dict[str, Any]]:

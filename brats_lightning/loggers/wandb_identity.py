@@ -9,9 +9,13 @@ import re
 import secrets
 from pathlib import Path
 
+from brats_lightning.whole_files import whole_file
+
 FILE = "wandb_id"
 LONGEST = 64
 """W&B's limit of characters."""
+_ID = re.compile(rf"[^\x00-\x20/\\#?%:\x7f-\x9f\ud800-\udfff]{{1,{LONGEST}}}")
+"""What W&B takes; anything else is what is left of a damaged file."""
 
 
 def identity(folder: Path) -> str:
@@ -29,9 +33,8 @@ def identity(folder: Path) -> str:
     chosen = os.environ.get("WANDB_RUN_ID") or (kept if kept and not _is_copy(folder, home, kept) else _new(folder))
     if (chosen, str(folder)) != (kept, home):
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{FILE}.{secrets.token_hex(4)}"
-        temporary.write_text(f"{chosen}\n{folder}\n", encoding="utf-8")
-        temporary.replace(folder / FILE)
+        with whole_file(folder / FILE) as half:
+            half.write_text(f"{chosen}\n{folder}\n", encoding="utf-8", errors="surrogateescape")
     return chosen
 
 
@@ -44,16 +47,19 @@ def _new(folder: Path) -> str:
 def _read(folder: Path) -> tuple[str, str]:
     """The id and the folder that it was made for, empty where there is none."""
     try:
-        lines = (folder / FILE).read_text(encoding="utf-8").splitlines()
+        lines = (folder / FILE).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except FileNotFoundError:
         lines = []
     kept, home = [*lines, "", ""][:2]
-    return kept.strip(), home
+    return (kept if _ID.fullmatch(kept.strip()) else "").strip(), home
 
 
 def _is_copy(folder: Path, home: str, kept: str) -> bool:
     """Whether the folder that the id was made for is another one, and still uses it."""
     original = Path(home)
-    if not home or not original.is_dir() or original.samefile(folder):
+    try:
+        if not home or not original.is_dir() or original.samefile(folder):
+            return False
+        return _read(original)[0] == kept
+    except (OSError, ValueError):  # a damaged file names no folder
         return False
-    return _read(original)[0] == kept

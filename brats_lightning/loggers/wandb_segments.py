@@ -102,7 +102,7 @@ def _tail(segment: Path) -> Tail:
         rows = [record.history for _, record in records(segment, start=start) if record.HasField("history")]
         if rows:
             # Of a picture or table each of its properties is an item, the name that it was logged under before them.
-            names = frozenset(item.key or item.nested_key[0] for item in rows[-1].item)
+            names = frozenset(item.key or item.nested_key[0] for item in rows[-1].item if item.key or item.nested_key)
             return Tail(rows[-1].step.num, names)
         if start == 0:
             return Tail()

@@ -2,8 +2,9 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
@@ -15,6 +16,20 @@ from brats_lightning.model.agreement import Agreement
 from brats_lightning.runs import CHECKPOINTS, LAST
 
 log = logging.getLogger("brats_lightning")
+
+
+@runtime_checkable
+class RowsBySteps(Protocol):
+    """A logger that a run goes on with from a step: to log a value twice changes nothing."""
+
+    def go_on_from(self, step: int) -> None:
+        """Drop what was logged from this step on."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add values to the row of a step."""
+
+    def flush(self) -> None:
+        """Have what was logged on the disk."""
 
 
 class _RunCheckpoint(ModelCheckpoint):
@@ -102,6 +117,7 @@ class LastCheckpoint(_RunCheckpoint):
         self._hear(self._agreement.settle(self._wishes(trainer)))
         self._due = False
         self._saved_at = time.monotonic()
+        _log_before_saving(trainer)
         super().on_train_epoch_end(trainer, pl_module)
         self._leaves = self._stops
 
@@ -127,9 +143,29 @@ class LastCheckpoint(_RunCheckpoint):
         if trainer.is_global_zero:
             log.info("saved after step %d: %s", trainer.global_step, path)
 
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        """What was logged must be on the disk first: the steps of a checkpoint are not done again."""
+        for logger in trainer.loggers:
+            if isinstance(logger, RowsBySteps):
+                logger.flush()
+        super()._save_checkpoint(trainer, filepath)
+
     def _leave(self) -> None:
         if self._leaves:
             raise signals.Stopped(signals.asked() or "SIGUSR1", saved=str(Path(self.dirpath or "") / LAST))
+
+
+def _log_before_saving(trainer: Trainer) -> None:
+    """Have the values of an epoch in the files that a run goes on with.
+
+    Lightning logs them after the checkpoint of the epoch's end: a kill in between would lose them for good. It does so
+    once more; in a file of a row a step that changes nothing.
+    """
+    connector, step = trainer._logger_connector, trainer.fit_loop.epoch_loop._batches_that_stepped - 1
+    values = {name: float(value) for name, value in connector.metrics["log"].items()}
+    for logger in trainer.loggers:
+        if values and isinstance(logger, RowsBySteps):
+            logger.log_metrics({**values, "epoch": trainer.current_epoch}, step=step)
 
 
 def _can_go_on_from_here(trainer: Trainer) -> bool:

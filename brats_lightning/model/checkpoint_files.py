@@ -1,9 +1,6 @@
 """Checkpoints that are whole or absent, wherever a job is cut."""
 
-import contextlib
 import errno
-import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from brats_lightning.cluster.lease import may_write
 from brats_lightning.errors import BratsError
+from brats_lightning.whole_files import whole_file
 
 FULL = "no space left"
 
@@ -34,16 +32,12 @@ class WholeCheckpoints(TorchCheckpointIO):
         path = Path(path)
         if not may_write(path.parent.parent):
             raise BratsError(f"another job has taken over {path.parent.parent}: this one writes nothing more there")
-        temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed: a run has one writer
                 left.unlink(missing_ok=True)
-            with temporary.open("wb") as file:
+            with whole_file(path) as half, half.open("wb") as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
         except (OSError, RuntimeError) as error:  # the second is what PyTorch makes of a full disk
             reason = _reason(error)
             if reason is None:
@@ -53,9 +47,6 @@ class WholeCheckpoints(TorchCheckpointIO):
             raise BratsError(
                 f"the checkpoint {path} could not be written ({reason}){before}; {room}go on with --ckpt_path auto"
             ) from error
-        finally:
-            with contextlib.suppress(OSError):  # of the folder, which has been told already
-                temporary.unlink(missing_ok=True)
 
 
 def _reason(error: OSError | RuntimeError) -> str | None:

@@ -5,6 +5,7 @@ encoder's own names are the same.
 """
 
 import re
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +13,6 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -94,14 +94,19 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise ConfigError(f"{path} cannot be read ({error.strerror}): {_CURE}") from error
     except UnpicklingError as error:
         raise ConfigError(f"{path} holds more than tensors, or is damaged, and is not loaded: {_CURE}") from error
-    except (RuntimeError, ValueError, EOFError, LookupError, AttributeError, SafetensorError) as error:
+    except Exception as error:  # a damaged file can make PyTorch raise anything
         raise ConfigError(f"{path} holds no weights, or was cut short: {_CURE}") from error
     if not isinstance(content, Mapping) or not content:
         raise ConfigError(f"{path} holds no state dict: {_CURE}")
-    foreign = next((name for name, value in content.items() if not isinstance(value, Tensor)), None)
+    foreign = next((name for name, value in content.items() if not _is_plain(value)), None)
     if foreign is not None:
         raise ConfigError(f"{path} holds more than a state dict ({foreign!r} is no tensor): {_CURE}")
     return {str(name): value.detach() for name, value in content.items()}
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a tensor with its numbers in memory, one beside the other."""
+    return isinstance(value, Tensor) and value.device.type == "cpu" and value.layout == torch.strided
 
 
 def _content(path: Path) -> Any:
@@ -111,7 +116,9 @@ def _content(path: Path) -> Any:
     with path.open("rb") as file:
         if file.read(len(_ZIP)) == _ZIP and not zipfile.is_zipfile(file):
             raise EOFError
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what a damaged file seems to hold
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _require_fit(own: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path) -> None:
@@ -137,6 +144,8 @@ def _first_problem(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> st
             expected[1] = found[1]
         if expected != found:
             return f"{name} is of shape {found}, expected {expected}"
+        if value.is_floating_point() and not given[name].is_floating_point():
+            return f"{name} is of type {given[name].dtype}, expected {value.dtype}"
         if not given[name].isfinite().all():
             return f"{name} holds numbers that are not finite"
     others = (name for name in given if name not in own and not name.startswith(_CLASSIFIER))

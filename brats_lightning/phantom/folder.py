@@ -123,7 +123,7 @@ def _claim(output: Path, options: _Options) -> None:
     if output.exists() and not output.is_dir():
         raise ConfigError(f"{output} is a file: give a folder")
     if note.exists():
-        if note.read_text() != text:
+        if note.read_bytes() != text.encode():
             raise ConfigError(
                 f"{output} holds phantoms of other options (see {NOTE}): give another folder, or remove it"
             )

@@ -14,6 +14,7 @@ from brats_lightning.radiomics import first_order, glcm, glrlm, glszm, shape
 from brats_lightning.radiomics.columns import Column
 from brats_lightning.radiomics.measuring import Row
 from brats_lightning.reports.scores import write_table
+from brats_lightning.whole_files import whole_file
 
 Format = Literal["csv", "parquet"]
 FORMATS: tuple[Format, ...] = ("csv", "parquet")
@@ -82,9 +83,8 @@ def write_results(
             elif path.suffix == ".parquet":
                 _write_parquet(path, rows, table)
             else:
-                temporary = path.with_name(f"{path.name}.part")
-                temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-                temporary.replace(path)
+                with whole_file(path) as half:
+                    half.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{output} cannot be written ({error.strerror}): give another --output") from error
     return written
@@ -102,6 +102,5 @@ def _write_parquet(path: Path, rows: Sequence[Row], table: Sequence[Column]) -> 
 
     types = {"text": pa.string(), "whole": pa.int64(), "number": pa.float64()}
     arrays = {column.name: pa.array([_cell(row, column) for row in rows], types[column.kind]) for column in table}
-    temporary = path.with_name(f"{path.name}.part")
-    parquet.write_table(pa.table(arrays), temporary)
-    temporary.replace(path)
+    with whole_file(path) as half:
+        parquet.write_table(pa.table(arrays), half)

@@ -67,7 +67,7 @@ def _recorded(folder: Path) -> dict[str, Predicted]:
             case.lower(): Predicted(folder / Path(record["files"][0]).name, record["labels"])
             for case, record in cases.items()
         }
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}
 
 

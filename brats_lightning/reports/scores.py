@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from brats_lightning.whole_files import whole_file
+
 if TYPE_CHECKING:  # whoever scores files need not wait for PyTorch
     from brats_lightning.metrics.region_scores import RegionScores
 
@@ -62,13 +64,11 @@ def write_rows(path: Path, rows: Sequence[RegionRow]) -> None:
 
 
 def write_table(path: Path, columns: Iterable[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file under a temporary name, then move it into place."""
-    temporary = path.with_suffix(".part")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    """Write a CSV file that is whole or absent."""
+    with whole_file(path) as half, half.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(rows)
-    temporary.replace(path)
 
 
 def write_scores(path: Path, scores: "RegionScores", *, grid: str, checkpoint: str) -> None:

@@ -8,8 +8,9 @@ from rich.console import Console
 from brats_lightning.cli import main
 from brats_lightning.data import check as checking
 from brats_lightning.data.case import Case
-from brats_lightning.data.check import Checked, check, check_cases, print_checked
+from brats_lightning.data.check import Checked, check_cases, print_checked
 from brats_lightning.errors import BratsError, ConfigError, DatasetError, Problem
+from brats_lightning.reports.data_report.command import check
 
 Write = Callable[..., Path]
 
@@ -26,8 +27,8 @@ def in_this_process(
 def test_a_good_folder_passes(write_case: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The real command, with its worker processes."""
     write_case("BraTS2021_00001")
-    write_case("BraTS2021_00002", label=None)
-    write_case("Brats18_2013_2_1", folder="HGG")
+    write_case("BraTS2021_00002", label=None, seed=1)
+    write_case("Brats18_2013_2_1", folder="HGG", seed=2)
     main(["check", str(tmp_path), "--workers", "2"])
     out = capsys.readouterr().out
     assert "No problems in 3 cases." in out
@@ -66,11 +67,11 @@ def test_all_problems_of_all_cases_are_listed(
 ) -> None:
     monkeypatch.setattr(checking, "in_parallel", in_this_process)
     for number in range(12):
-        folder = write_case(f"BraTS2021_{number:05}")
+        folder = write_case(f"BraTS2021_{number:05}", seed=number)
         for kind in ("t1", "seg"):
             (folder / f"BraTS2021_{number:05}_{kind}.nii.gz").write_bytes(b"no image")
-    write_case("BraTS2021_00012")
-    missing = write_case("BraTS2021_00013")
+    write_case("BraTS2021_00012", seed=12)
+    missing = write_case("BraTS2021_00013", seed=13)
     (missing / "BraTS2021_00013_flair.nii.gz").unlink()
     checked = check_cases(tmp_path)
     assert len(checked.cases) == 13

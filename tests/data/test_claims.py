@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from brats_lightning.data.claims import claim
-from brats_lightning.data.homes import DAY, DiskHome
+from brats_lightning.data.homes import DiskHome
+from brats_lightning.whole_files import DAY
 
 
 def test_an_entry_is_claimed_by_one_at_a_time(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from brats_lightning.data import homes
-from brats_lightning.data.homes import DAY, MINUTE, DiskHome, Home, MemoryHome, NoHome, make_home
+from brats_lightning import whole_files
+from brats_lightning.data.homes import DiskHome, Home, MemoryHome, NoHome, make_home
 from brats_lightning.data.preprocessing import Sample
 from brats_lightning.errors import BratsError, ConfigError
 from brats_lightning.nifti import Grid
+from brats_lightning.whole_files import DAY, MINUTE
 
 
 def make_sample(*, labelled: bool = True, seed: int = 0) -> Sample:
@@ -219,7 +220,7 @@ def test_what_a_killed_writer_left_is_swept(
     home: DiskHome, monkeypatch: pytest.MonkeyPatch, *, machine: str, runs: bool, age: float, swept: bool
 ) -> None:
     monkeypatch.setattr(platform, "node", lambda: "here.domain")
-    monkeypatch.setattr(homes, "is_running", lambda process: runs and process == 1234)
+    monkeypatch.setattr(whole_files, "is_running", lambda process: runs and process == 1234)
     home.save("a", make_sample())
     left = leave(home, machine=machine, process=1234, age=age)
     again = DiskHome(home.folder)
@@ -239,6 +240,12 @@ def test_a_killed_writers_own_file_is_known_again(home: DiskHome, monkeypatch: p
     os.utime(left, (time.time() - 2 * MINUTE,) * 2)
     DiskHome(home.folder)
     assert not left.exists()
+
+
+def test_an_entry_has_the_same_bytes_whoever_writes_it(home: DiskHome) -> None:
+    for name in "abcdefgh":
+        home.save(name, make_sample())
+    assert len({path.read_bytes() for path in home.folder.iterdir()}) == 1
 
 
 def test_two_processes_may_sweep_at_the_same_time(home: DiskHome, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,7 +204,7 @@ def test_preprocessing_keeps_a_slice_a_slice(write_figshare: Write, *, crop: boo
 
 def test_a_folder_of_pictures_is_checked_with_one_modality(write_figshare: Write) -> None:
     for number in range(12):
-        folder = write_figshare(f"{number}.mat", patient=str(number)).parent
+        folder = write_figshare(f"{number}.mat", patient=str(number), seed=number).parent
     write_figshare("bad.mat", image=np.full((24, 20), 5))
     checked = check_cases(folder, workers=1)
     assert len(checked.cases) == 13

@@ -195,6 +195,18 @@ def test_a_list_that_does_not_fit_is_refused(tmp_path: Path, stored: object, sen
         require_cases(Listed(path)([]), cases_of([2] * 3), source=path)
 
 
+def test_a_list_that_cannot_be_stored_is_told(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("no folder")
+    with pytest.raises(ConfigError, match=r"split\.json cannot be written \(.+\): make room, or give another --run"):
+        Parts(("a",), ("b",)).write(tmp_path / "run" / "split.json")
+
+
+def test_a_list_that_nobody_can_have_meant_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "split.json").write_text("[" * 100_000)
+    with pytest.raises(ConfigError, match="is no list of cases"):
+        Parts.read(tmp_path / "split.json")
+
+
 def test_a_list_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "image.json").write_bytes(b"\xff\xd8\xff")

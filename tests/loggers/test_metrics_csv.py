@@ -1,5 +1,7 @@
 import csv
+import errno
 import math
+import os
 import tempfile
 from pathlib import Path
 
@@ -12,9 +14,16 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
+from brats_lightning.errors import BratsError
 from brats_lightning.loggers.metrics_csv import MetricsCsv
 
 Rows = dict[int, dict[str, float]]
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are written by the thousand here."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def rows_on_disk(folder: Path) -> Rows:
@@ -166,3 +175,27 @@ def test_a_run_of_the_trainer_and_one_that_was_continued_leave_the_same_file(tmp
         file.write("1,5,0.5,,\n1,7,0.")  # it had gone further than its checkpoint
     count(cut, epochs=2, checkpoint=cut / "last.ckpt")
     assert (cut / "metrics.csv").read_text() == (uncut / "metrics.csv").read_text()
+
+
+def test_an_open_quotation_mark_takes_no_row_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,step,a\n0,0,1\n0,1,2\n" + '0,2,"' + "x" * 200_000 + "\n0,\u00b2,4\n")
+    log = MetricsCsv(tmp_path)
+    log.go_on_from(9)
+    log.log_metrics({"a": 3, "epoch": 0}, 9)
+    assert path.read_text() == "epoch,step,a\n0,0,1\n0,1,2\n0,9,3\n"
+
+
+def test_a_full_disk_is_told_and_takes_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    log = MetricsCsv(tmp_path)
+    log.log_metrics({"a": 1, "epoch": 0}, 0)
+    before = log.path.read_text()
+    for values in ({"a": 2.0}, {"b": 2.0}):  # a row more, and a column more
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", full)
+            with pytest.raises(BratsError, match=r"metrics\.csv could not be written \(No space left .*make room"):
+                log.log_metrics(values, 1)
+    assert log.path.read_text() == before

@@ -67,3 +67,12 @@ def test_whatever_a_folder_is_called_w_and_b_takes_the_id(tmp_path: Path, name: 
 def test_a_torn_file_counts_as_none(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("")
     assert identity(tmp_path) == identity(tmp_path) != ""
+
+
+@pytest.mark.parametrize(
+    "rest", [b"\xff\xfe\n/home\n", b"a/b\n\n", b"\x00\x01\n", b"run-1\n\x00\n", b"run-1\n" + b"x" * 9000]
+)
+def test_a_damaged_file_names_no_run_and_no_folder(tmp_path: Path, rest: bytes) -> None:
+    (tmp_path / FILE).write_bytes(rest)
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", made := identity(tmp_path))
+    assert identity(tmp_path) == made

@@ -8,6 +8,7 @@ import torch
 from brats_lightning.errors import CheckpointError
 from brats_lightning.inference.models.checkpoints import CheckpointMember, Model
 from brats_lightning.inference.models.networks import build_network
+from brats_lightning.inference.models.runtimes import quiet
 from brats_lightning.inference.models.sidecar import read_description
 
 WEIGHTS, INFERENCE = "models/model.pt", "configs/inference.json"
@@ -32,7 +33,8 @@ def open_bundle(folder: Path, *, trust: Sequence[str] = ()) -> Model:
     path = folder / WEIGHTS
     spec, digest = read_description(path, folder / SIDECAR)
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with quiet():
+            weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         network = build_network(spec.network, trust=trust)
         network.load_state_dict(weights, assign=True)
     except CheckpointError as error:

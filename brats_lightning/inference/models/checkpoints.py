@@ -1,7 +1,7 @@
 """Checkpoints of `brats fit`, opened without unpickling code."""
 
 import hashlib
-import zipfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -24,6 +24,7 @@ from brats_lightning.labels import PLANES, region_labels
 from brats_lightning.model.slice_wise import SliceWise
 from brats_lightning.model.supervision import heads_of, logits_alone
 from brats_lightning.runs import CHECKPOINTS, NAMED_CHECKPOINTS, find_checkpoint
+from brats_lightning.whole_files import damaged_part
 
 POSTPROCESSING = "postprocessing"
 TRAINED_ON = "trained_on"
@@ -105,14 +106,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """The plain data and memory-mapped tensors of a Lightning checkpoint.
 
     Raises:
-        CheckpointError: It is missing, cut short, no checkpoint or carries code.
+        CheckpointError: It is missing, cut short, damaged, no checkpoint or carries code.
     """
     try:
-        with path.open("rb") as file:
-            is_zip = zipfile.is_zipfile(file)
-        if not is_zip:
-            raise CheckpointError(f"{path} is no checkpoint, or one that was cut short")
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        _require_undamaged(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a damaged file seems to hold
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except BratsError:
+        raise
     except FileNotFoundError as error:
         raise CheckpointError(
             f"no checkpoint {path}: expected a file that `brats fit` or `brats export` wrote"
@@ -123,12 +125,22 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} holds more than tensors and plain data, or is damaged: it is not loaded"
         ) from error
-    except (RuntimeError, ValueError, EOFError, LookupError) as error:
-        first = str(error).strip().splitlines()[0]
+    except Exception as error:  # a damaged file can make PyTorch raise anything
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} is no checkpoint, or a damaged one ({first})") from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise CheckpointError(f"{path} is another project's file: expected a checkpoint that `brats fit` wrote")
     return content
+
+
+def _require_undamaged(path: Path) -> None:
+    """Compare a file with its checksums, which PyTorch does not: to it a flipped bit is another weight."""
+    try:
+        part = damaged_part(path)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is no checkpoint, or one that was cut short") from error
+    if part is not None:
+        raise CheckpointError(f"{path} is damaged ({part} does not match its checksum): take another checkpoint")
 
 
 def digest_of(path: Path) -> str:

@@ -5,7 +5,7 @@ import logging
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from brats_lightning.machine import usable_cores
 
 CPU = torch.device("cpu")
 _TOUCHES_FILES = re.compile(r"\b(?:torch|aten)\.(?:save|from_file)\b")
+_LARGEST_CODE = 50_000_000
 logger = logging.getLogger(__name__)
 
 
@@ -99,9 +100,10 @@ class OnnxMember:
         onnxruntime: Any = import_module("onnxruntime")  # an optional extra
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = usable_cores()
-        options.log_severity_level = 3  # errors alone: what it warns of is its own choice of kernels
+        options.log_severity_level = 4  # it raises its errors, and warns of its own choice of kernels
         try:
-            return onnxruntime.InferenceSession(str(self._path), options, providers=providers)
+            with redirect_stdout(io.StringIO()):  # on which it tells of errors that it cannot put into words
+                return onnxruntime.InferenceSession(str(self._path), options, providers=providers)
         except Exception as error:  # onnxruntime raises classes of its own, without a common one
             raise CheckpointError(f"{self._path} is no ONNX file, or a damaged one") from error
 
@@ -148,14 +150,26 @@ def _torchscript(path: Path, intake: Intake) -> Member:
     """TorchScript is PyTorch's own small language: its unpickler makes tensors and TorchScript's types, no others."""
     try:
         with zipfile.ZipFile(path) as archive:
-            texts = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".py")]
+            texts = _code(archive)
         with quiet():
             graph = None if _TOUCHES_FILES.search("".join(texts)) else torch.jit.load(str(path), map_location=CPU)
-    except (zipfile.BadZipFile, RuntimeError, ValueError) as error:
+    except Exception as error:  # a damaged file can make PyTorch and zipfile raise anything
         raise CheckpointError(f"{path} is no TorchScript file, or a damaged one ({first_line(error)})") from error
     if graph is None:
         raise CheckpointError(f"{path} reads or writes files: it is not loaded")
     return GraphMember(graph, intake=intake)
+
+
+def _code(archive: zipfile.ZipFile) -> list[str]:
+    """The source texts of a TorchScript file.
+
+    Raises:
+        ValueError: Far too much for a network.
+    """
+    code = [info for info in archive.infolist() if info.filename.endswith(".py")]
+    if sum(info.file_size for info in code) > _LARGEST_CODE:
+        raise ValueError(f"more than {_LARGEST_CODE} bytes of code")
+    return [archive.read(info).decode() for info in code]
 
 
 def _exported_program(path: Path, intake: Intake) -> Member:

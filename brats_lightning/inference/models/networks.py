@@ -41,8 +41,9 @@ def build_network(settings: Any, *, trust: Sequence[str] = ()) -> nn.Module:
     parser.add_argument("--network", type=nn.Module)
     try:
         with warnings.catch_warnings():
-            # jsonargparse hands over every default, of arguments that MONAI no longer wants to be given too.
-            warnings.filterwarnings("ignore", r".*Argument `\w+` has been deprecated")
+            # jsonargparse hands over every default, of arguments that MONAI no longer wants to be given too; what else
+            # there is to warn of concerns who chose the settings.
+            warnings.simplefilter("ignore")
             network: nn.Module = parser.instantiate(parser.parse_object({"network": settings})).network
     except (ArgumentError, TypeError, ValueError, RuntimeError, LookupError, AttributeError, OSError) as error:
         reason = " ".join(str(error).split())[:300]

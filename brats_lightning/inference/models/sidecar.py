@@ -103,7 +103,7 @@ def read_description(file: Path, sidecar: Path) -> tuple[ModelSpec, str]:
         ) from error
     except OSError as error:
         raise CheckpointError(f"{sidecar} cannot be read ({error.strerror})") from error
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{sidecar} is damaged, or no description that `brats export` wrote") from error
     try:
         spec = ModelSpec.from_plain(description)

@@ -71,8 +71,9 @@ class ModelSpec:
         Raises:
             CheckpointError: Something is missing, of another form, or of a later version.
         """
-        if settings.get("format") != FORMAT:
-            raise CheckpointError(f"expected a description of format {FORMAT}, found {settings.get('format')!r}")
+        found = settings.get("format") if isinstance(settings, Mapping) else settings
+        if found != FORMAT:
+            raise CheckpointError(f"expected a description of format {FORMAT}, found {found!r}")
         try:
             trained = settings["intake"]["trained"]
             return cls(
@@ -84,7 +85,7 @@ class ModelSpec:
                 steps_of(settings["postprocessing"]),
                 outputs_of(settings),
             )
-        except (LookupError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
             raise CheckpointError(f"the description is incomplete or damaged ({error!r})") from error
 
 
@@ -94,6 +95,8 @@ def preprocessing_of(settings: Mapping[str, Any]) -> Preprocessing:
     Raises:
         CheckpointError: Settings that this version does not have.
     """
+    if not isinstance(settings, Mapping):
+        raise CheckpointError(f"its preprocessing is {settings!r}: expected a value by name")
     known = {field.name for field in fields(Preprocessing)}
     if unknown := sorted(set(settings) - known):
         raise CheckpointError(
@@ -107,7 +110,7 @@ def preprocessing_of(settings: Mapping[str, Any]) -> Preprocessing:
         denoise = settings.get("denoise")
         values["denoise"] = None if denoise is None else Denoising(**denoise)
         return Preprocessing(**{**values, "n4": N4(**n4)})
-    except (TypeError, BratsError) as error:
+    except (TypeError, ValueError, AttributeError, BratsError) as error:
         raise CheckpointError(f"its preprocessing cannot be used ({error})") from error
 
 

@@ -1,7 +1,6 @@
 """`brats tune-postprocessing`: fit thresholds and volumes on validation cases, and say what that is worth."""
 
 import csv
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +31,7 @@ from brats_lightning.inference.tuning.tuning_search import EACH_AT_HALF, MOST_PR
 from brats_lightning.machine import usable_cores
 from brats_lightning.model.outputs import Outputs
 from brats_lightning.runs import SPLIT
+from brats_lightning.whole_files import whole_file
 
 _STARTS: Mapping[Outputs, Settings] = {"labels": MOST_PROBABLE, "regions": EACH_AT_HALF, "tumour": TUMOUR_AT_HALF}
 STEPS, SCORES = "postprocessing.yaml", "postprocessing.csv"
@@ -208,17 +208,11 @@ def store(path: Path, steps: Sequence[Mapping[str, Any]]) -> None:
     """
     content = read_checkpoint(path)
     content[POSTPROCESSING] = [dict(step) for step in steps]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
+        with whole_file(path) as half, half.open("wb") as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
     except OSError as error:
         raise BratsError(f"{path} cannot be written ({error.strerror}): it is left as it was") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write(run: Path, tuned: Tuned) -> None:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
 
 from brats_lightning.reports.figures.colours import GRID, INK, MUTED, PAPER
-from brats_lightning.reports.under_way import under_way
+from brats_lightning.whole_files import whole_file
 
 DPI = 130
 WIDTH, HEIGHT = 3.3, 2.5
@@ -198,6 +198,6 @@ def save(figure: Figure, path: Path) -> None:
     is_svg = path.suffix == ".svg"
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "brats"}):  # the same numbers give the same file
         metadata = {"Date": None} if is_svg else None
-        with under_way(path) as part:
+        with whole_file(path) as part:
             kind = path.suffix.removeprefix(".")
             figure.savefig(part, format=kind, dpi=DPI, facecolor=figure.get_facecolor(), metadata=metadata)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from brats_lightning.reports.html.page import BESIDE
-from brats_lightning.reports.under_way import under_way
+from brats_lightning.whole_files import whole_file
 
 _NAMED = re.compile(f'<meta name="{BESIDE}" content="([^"]*)">')
 _BYTES_TO_LOOK_AT = 1 << 16
@@ -22,7 +22,7 @@ def write_page(path: Path, text: str) -> None:
     Raises:
         OSError: It cannot be written; then what stood there before still stands.
     """
-    with under_way(path) as part:
+    with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
 

@@ -8,8 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 from brats_lightning.errors import BratsError
+from brats_lightning.whole_files import whole_file
 
 FACTS = "facts.json"
+_LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def read_starts(run: Path) -> list[Start]:
         return [_start(record) for record in found]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise BratsError(
             f"{path} is no list of starts ({error}): expected what `brats fit` noted; remove it, or restore it"
         ) from error
@@ -80,9 +82,8 @@ def write_starts(run: Path, starts: Sequence[Start]) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    beside = run / f".{FACTS}.part"
-    beside.write_text(json.dumps([asdict(start) for start in starts], indent=1) + "\n", encoding="utf-8")
-    beside.replace(run / FACTS)
+    with whole_file(run / FACTS) as half:
+        half.write_text(json.dumps([asdict(start) for start in starts], indent=1) + "\n", encoding="utf-8")
 
 
 def seconds_of(starts: Sequence[Start]) -> float:
@@ -94,7 +95,10 @@ def _start(record: Mapping[str, object]) -> Start:
     """A record, of which a later version of the program may know more, and an earlier one less."""
 
     def number(name: str) -> float:
-        return float(str(record.get(name) or 0))
+        found = float(str(record.get(name) or 0))
+        if not 0 <= found < _LARGEST:
+            raise ValueError(f"{name} is {found:g}")
+        return found
 
     def text(name: str) -> str:
         return str(record.get(name) or "")

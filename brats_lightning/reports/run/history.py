@@ -15,6 +15,8 @@ METRICS = "metrics.csv"
 STEP, EPOCH = "step", "epoch"
 MEANS = ("val/dice_mean_ET_ED_NCR", "val/dice_mean_WT_TC_ET")
 """What the best epoch is chosen by where the configuration names nothing that was logged."""
+_MOST_DIGITS = 19
+"""Of a step: it is below 2⁶³."""
 _AVERAGES = ("mean_", "class_", "micro_", "macro_")
 """Behind a score's name, what is no region."""
 _REGIONS = (*TISSUES, "RC", "CC", "WT", "TC")
@@ -137,7 +139,7 @@ def read_history(path: Path) -> History:
     reader = csv.DictReader(io.StringIO(text.replace("\0", ""), newline=""), strict=False)
     rows, broken = [], 0
     while (row := _next(reader)) is not None:
-        if None in row or None in row.values() or not (row.get(STEP) or "").isdecimal():
+        if None in row or None in row.values() or not _is_step(row.get(STEP) or ""):
             broken += 1
         else:
             rows.append({name: value for name, value in row.items() if value})
@@ -203,6 +205,10 @@ def _next(reader: Iterator[dict[str, str]]) -> dict[str, str] | None:
         return next(reader, None)
     except csv.Error:  # a quotation mark in what was damaged takes in all that follows
         return {}
+
+
+def _is_step(cell: str) -> bool:
+    return cell.isdecimal() and len(cell) < _MOST_DIGITS
 
 
 def _place(region: str) -> int:

@@ -12,6 +12,7 @@ from brats_lightning.errors import BratsError
 Setting: TypeAlias = "str | int | float | bool | Sequence[Setting] | Mapping[str, Setting] | None"
 Flat: TypeAlias = Mapping[str, str]
 ABSENT = "–"
+_DEEPEST, _MOST_VALUES = 50, 100_000
 _OF_THE_PLACE = ("run", "ckpt_path", "config", "trainer.default_root_dir", "data.split_file", "data.cache_dir")
 """Settings that say where a run lies, and nothing about what it does."""
 
@@ -22,16 +23,35 @@ def read_settings(path: Path) -> Mapping[str, Setting]:
     Raises:
         BratsError: It cannot be read or is no configuration.
     """
+    expected = "expected the YAML that `brats fit` wrote"
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BratsError(f"{path} cannot be read ({error.strerror}): expected the configuration of a run") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise BratsError(f"{path} is no configuration (it is nested too deeply): {expected}") from error
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:  # of tags and dates, too
         first = " ".join(str(error).split())[:150]
-        raise BratsError(f"{path} is no configuration ({first}): expected the YAML that `brats fit` wrote") from error
+        raise BratsError(f"{path} is no configuration ({first}): {expected}") from error
     if not isinstance(found, dict):
         raise BratsError(f"{path} is no configuration: expected settings by name, found {type(found).__name__}")
+    if not _is_moderate(found):
+        raise BratsError(f"{path} is no configuration (it is nested too deeply, or stands for too much): {expected}")
     return found
+
+
+def _is_moderate(settings: Mapping[str, Setting]) -> bool:
+    """Whether one can go through all of it: by YAML's aliases a few lines may stand for billions of values."""
+    waiting: list[tuple[Setting, int]] = [(settings, 0)]
+    seen = 0
+    while waiting:
+        value, depth = waiting.pop()
+        seen += 1
+        if depth > _DEEPEST or seen > _MOST_VALUES:
+            return False
+        inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple | set) else ()
+        waiting += [(each, depth + 1) for each in inner]
+    return True
 
 
 def value_of(settings: Mapping[str, Setting], key: str) -> Setting:

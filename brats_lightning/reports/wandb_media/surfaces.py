@@ -10,7 +10,7 @@ import numpy.typing as npt
 from brats_lightning.model.scored_case import ScoredCase
 from brats_lightning.reports.rendering.gltf import write_glb
 from brats_lightning.reports.rendering.scene import brain_mask, scene
-from brats_lightning.reports.under_way import under_way
+from brats_lightning.whole_files import whole_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,6 @@ def write_surfaces(cases: Sequence[Predicted], folder: Path) -> list[Path]:
         seen = scene(each.labels, affine, title=each.case, brain=brain_mask(each.foreground[None]))
         if seen.parts:
             written.append(folder / f"{each.case}.glb")
-            with under_way(written[-1]) as part:
+            with whole_file(written[-1]) as part:
                 write_glb(seen, path=part)
     return written

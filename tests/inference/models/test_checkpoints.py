@@ -31,6 +31,20 @@ def test_the_network_computes_as_the_one_that_was_saved(write_checkpoint: WriteC
     torch.testing.assert_close(network_of(path)(image), trained(image), rtol=0, atol=0)
 
 
+def test_a_flipped_bit_is_never_taken_for_a_weight(write_checkpoint: WriteCheckpoint) -> None:
+    """PyTorch would load it: it compares no checksum."""
+    path = write_checkpoint(seed=3)
+    whole, damaged = torch.load(path, weights_only=True), bytearray(path.read_bytes())
+    weights = max(whole["state_dict"].values(), key=lambda tensor: tensor.numel()).numpy().tobytes()
+    damaged[bytes(damaged).index(weights) + len(weights) // 2] ^= 64
+    path.write_bytes(damaged)
+    assert str(torch.load(path, weights_only=True)["hyper_parameters"]) == str(whole["hyper_parameters"])
+    with pytest.raises(
+        CheckpointError, match=r"is damaged \(.+ does not match its checksum\): take another checkpoint"
+    ):
+        open_checkpoint(path)
+
+
 def test_a_checkpoint_says_what_prediction_needs(write_checkpoint: WriteCheckpoint) -> None:
     preprocessing = Preprocessing(
         modalities=("t1c", "t1n", "t2w", "t2f"), bias_field=("t1c",), n4=N4(shrink=2), size=None, spacing_mm=2.0

@@ -1,0 +1,1 @@
+"""What `brats check` looks at, a case at a time and over all cases."""
