@@ -4,8 +4,10 @@ A split keeps a patient's cases together by their names. Cases of two names with
 network is validated on what it was trained on.
 """
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from brats_lightning.data.case import Case
 from brats_lightning.data.checking.findings import CaseNumbers, Remark
@@ -37,11 +39,12 @@ def find_duplicates(
     shared: dict[tuple[str, str], list[str]] = defaultdict(list)
     for pair, kind in _pairs({name: measured[name] for name in order}):
         shared[pair].append(kind)
+    together = Path(os.path.commonpath([case.files[0].parent.parent for case in cases] or [Path()]))
     problems, remarks = [], []
     for (first, second), kinds in sorted(shared.items()):
         one, other = by_id[first], by_id[second]
         images = [kind for kind in kinds if kind != "label"]
-        where = " and ".join(case.files[0].parent.as_posix() for case in (one, other))
+        where = " and ".join(_below(case.files[0].parent, together) for case in (one, other))
         editions = "" if one.edition == other.edition else f" ({one.edition} and {other.edition})"
         what = f"the same voxels as {first} in {', '.join(kinds)}{editions}, in {where}"
         if images and _tears_apart(one, other, part_of, given=parts is not None):
@@ -50,6 +53,10 @@ def find_duplicates(
         else:
             remarks.append(Remark(second, "duplicate", what))
     return problems, remarks
+
+
+def _below(folder: Path, together: Path) -> str:
+    return folder.relative_to(together).as_posix()
 
 
 def _pairs(measured: Mapping[str, CaseNumbers]) -> list[tuple[tuple[str, str], str]]:

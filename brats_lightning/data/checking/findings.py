@@ -30,6 +30,15 @@ class Remark:
         return f"{self.file}: {self.what}" if self.file else self.what
 
 
+def in_digits(value: float) -> str:
+    """A number in three digits, or in whole ones from a thousand.
+
+    >>> in_digits(0.01234), in_digits(20100.4)
+    ('0.0123', '20,100')
+    """
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
+
+
 @dataclass(frozen=True)
 class HeaderFacts:
     """What the header of one file says.

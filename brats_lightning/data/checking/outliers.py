@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from brats_lightning.data.case import Case
-from brats_lightning.data.checking.findings import About, CaseNumbers, Remark
+from brats_lightning.data.checking.findings import CaseNumbers, Remark, in_digits
 from brats_lightning.labels import LABELS
 
 LEAST_CASES = 20
@@ -39,29 +39,29 @@ def find_outliers(cases: Sequence[Case], measured: Mapping[str, CaseNumbers]) ->
     for names in editions.values():
         if len(names) < LEAST_CASES:
             continue
-        values: dict[tuple[About, str, str], dict[str, float]] = defaultdict(dict)
+        values: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
         for name in names:
             for key, value in measures(measured[name]).items():
                 values[key][name] = value
-        for (_, what, unit), by_case in values.items():
+        for (what, unit), by_case in values.items():
             remarks += _far_ones(by_case, what=what, unit=unit)
         remarks += _odd_ones(names, measured)
     return remarks
 
 
-def measures(numbers: CaseNumbers) -> dict[tuple[About, str, str], float]:
-    """What is compared of a case: kind, name and unit with the value, positive ones alone."""
-    found: dict[tuple[About, str, str], float] = {}
+def measures(numbers: CaseNumbers) -> dict[tuple[str, str], float]:
+    """What is compared of a case: name and unit with the value, positive ones alone."""
+    found: dict[tuple[str, str], float] = {}
     if numbers.label:
         for name in TUMOUR:
-            found["label", f"volume of {name}", "ml"] = numbers.label.voxels[name] * numbers.voxel_ml
-    found["intensity", "volume of the brain", "ml"] = numbers.brain_voxels * numbers.voxel_ml
+            found[f"volume of {name}", "ml"] = numbers.label.voxels[name] * numbers.voxel_ml
+    found["volume of the brain", "ml"] = numbers.brain_voxels * numbers.voxel_ml
     for modality, image in numbers.images.items():
-        found["intensity", f"median of {modality}", ""] = image.median
+        found[f"median of {modality}", ""] = image.median
         if image.median > 0:
-            found["intensity", f"99th percentile over median of {modality}", ""] = image.high / image.median
+            found[f"99th percentile over median of {modality}", ""] = image.high / image.median
         if image.high > 0:
-            found["intensity", f"largest value over 99th percentile of {modality}", ""] = image.largest / image.high
+            found[f"largest value over 99th percentile of {modality}", ""] = image.largest / image.high
     return {key: value for key, value in found.items() if value > 0 and np.isfinite(value)}
 
 
@@ -82,10 +82,12 @@ def _far_ones(by_case: Mapping[str, float], *, what: str, unit: str) -> list[Rem
     if len(by_case) < LEAST_CASES:
         return []
     values = list(by_case.values())
-    usual = f"{np.median(values):.3g}"
+    usual = in_digits(float(np.median(values)))
     unit = f" {unit}" if unit else ""
     return [
-        Remark(case, "outlier", f"{what} {by_case[case]:.3g}{unit}, {far:+.1f} robust deviations from {usual}{unit}")
+        Remark(
+            case, "outlier", f"{what} {in_digits(by_case[case])}{unit}, {far:+.1f} robust deviations from {usual}{unit}"
+        )
         for case, far in zip(by_case, robust_deviations(np.log(values).tolist()), strict=True)
         if abs(far) > FAR
     ]

@@ -86,7 +86,7 @@ def judge_label(case: Case, numbers: CaseNumbers) -> tuple[list[Problem], list[R
         remarks.append(Remark(case.id, "label", f"a tumour of {whole_ml:.2g} ml in all", name))
     lone_ml = label.lone_et * numbers.voxel_ml
     if lone_ml > LONE_ET_ML and not NO_OEDEMA.match(case.id):
-        what = f"{lone_ml:.2g} ml of enhancing tumour touch no other tumour"
+        what = f"{lone_ml:.3g} ml of enhancing tumour touch no other tumour"
         remarks.append(Remark(case.id, "label", what, name))
     if label.contrast is not None and label.contrast < -LEAST_CONTRAST:
         brighter = f"{-label.contrast:.1f} deviations brighter at the mirrored place than in the tumour"

@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 
 from brats_lightning.data.check import Checked
-from brats_lightning.data.checking.findings import About, CaseNumbers, Remark
+from brats_lightning.data.checking.findings import About, CaseNumbers, Remark, in_digits
 from brats_lightning.data.checking.needs import Needs
 from brats_lightning.data.splits import PARTS
 from brats_lightning.labels import EDITIONS, LABELS, Modality
@@ -27,6 +27,8 @@ ABOUT: Mapping[About, str] = {
     "outlier": "Unlike the other cases of the edition",
     "split": "The split",
 }
+STYLE = "td.words:nth-child(n+3) { white-space: normal; }"
+"""Sentences in tables, which would be wider than any screen on one line."""
 SHOWN = ("WT", "TC", *LABELS)
 
 
@@ -45,7 +47,7 @@ def data_page(
     """
     sections = [
         _glance(checked, root, headers=headers),
-        Section("Problems", _problems(checked)),
+        Section("Problems", _problems(checked), style=STYLE),
         Section("Remarks", _remarks(checked.remarks)),
         *([] if headers else [_labels(checked), _images(checked)]),
         _headers(checked.numbers),
@@ -134,7 +136,7 @@ def _images(checked: Checked) -> Section:
 
 
 def _spread(values: Sequence[float]) -> list[str]:
-    return [f"{value:.3g}" for value in np.percentile(values, [0, 5, 50, 95, 100])]
+    return [in_digits(float(value)) for value in np.percentile(values, [0, 5, 50, 95, 100])]
 
 
 def _headers(measured: Mapping[str, CaseNumbers]) -> Section:
