@@ -2,6 +2,7 @@
 
 import io
 import logging
+import pickletools
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -150,6 +151,7 @@ def _torchscript(path: Path, intake: Intake) -> Member:
     """TorchScript is PyTorch's own small language: its unpickler makes tensors and TorchScript's types, no others."""
     try:
         with zipfile.ZipFile(path) as archive:
+            _require_whole_pickles(archive)
             texts = _code(archive)
         with quiet():
             graph = None if _TOUCHES_FILES.search("".join(texts)) else torch.jit.load(str(path), map_location=CPU)
@@ -158,6 +160,20 @@ def _torchscript(path: Path, intake: Intake) -> Member:
     if graph is None:
         raise CheckpointError(f"{path} reads or writes files: it is not loaded")
     return GraphMember(graph, intake=intake)
+
+
+def _require_whole_pickles(archive: zipfile.ZipFile) -> None:
+    """Refuse lists of tensors and constants that tell of more than they hold: PyTorch would take memory for it.
+
+    Raises:
+        ValueError: One does.
+    """
+    for info in archive.infolist():
+        if info.filename.endswith(".pkl"):
+            if info.file_size > _LARGEST_CODE:
+                raise ValueError(f"more than {_LARGEST_CODE} bytes in {info.filename}")
+            for _ in pickletools.genops(archive.read(info)):  # which reads, and makes nothing of what it reads
+                pass
 
 
 def _code(archive: zipfile.ZipFile) -> list[str]:
