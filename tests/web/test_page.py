@@ -167,7 +167,7 @@ def test_two_users_at_once_see_each_their_own(serve: Serve, open_window: OpenWin
 
 
 def test_a_case_is_erased(serve: Serve, open_window: OpenWindow, folder: Path) -> None:
-    served = serve()
+    served = serve(seconds=1)
     page = open_window(served.url)
     start(page, folder)
     page.wait_for_selector("#look:not([hidden])")
